@@ -1,0 +1,3 @@
+"""An interactive sandbox for AWS IoT Jobs."""
+
+__version__ = "1.0.0"

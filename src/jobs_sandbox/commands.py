@@ -1,0 +1,377 @@
+"""The command table: parsing, dispatch, help and completion all come from it. Knows the planes as Protocols only."""
+
+import json
+import re
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+from jobs_sandbox.answers import Answer, Pending
+from jobs_sandbox.background import in_background
+from jobs_sandbox.errors import AlreadyExists, SandboxError, UsageError
+from jobs_sandbox.known import KnownExecutions
+
+STATUSES = {
+    "SUCCEEDED": "terminal: the device has done the job",
+    "IN_PROGRESS": "the device is at it",
+    "FAILED": "terminal: the device could not do it",
+    "CANCELED": "terminal; the service refuses it from a device",
+}
+EVENTS = {
+    "JobExecutionsChangedEvent": "the set of pending executions changed",
+    "NextJobExecutionChangedEvent": "the next execution to run changed",
+}
+
+
+class ControlPlane(Protocol):
+    """What a fleet operator does; each call blocks and may raise `RequestFailed`."""
+
+    def create_job(self, job_id: str, document: str) -> Answer:
+        """CreateJob."""
+
+    def delete_job(self, job_id: str) -> Answer:
+        """DeleteJob."""
+
+
+class DataPlane(Protocol):
+    """What a device does; no call blocks."""
+
+    def get_pending_job_executions(self) -> Pending:
+        """GetPendingJobExecutions."""
+
+    def start_next_pending_job_execution(self) -> Pending:
+        """StartNextPendingJobExecution."""
+
+    def describe_job_execution(self, job_id: str) -> Pending:
+        """DescribeJobExecution."""
+
+    def update_job_execution(self, job_id: str, status: str) -> Pending:
+        """UpdateJobExecution."""
+
+
+class Sandbox(Protocol):
+    """What the commands work on."""
+
+    control: ControlPlane
+    data: DataPlane
+
+    def wait(self, seconds: float | None, event: str | None) -> None:
+        """Wait for an event, or just so long."""
+
+    def show_help(self) -> None:
+        """Show `help_lines`."""
+
+
+class Quit(Exception):
+    """Leave the program."""
+
+
+class Parameter(NamedTuple):
+    """One argument of a command.
+
+    Attributes:
+        name: as the usage line shows it.
+        check: the value as the handler wants it; raises `UsageError` for one that must not be sent.
+        candidates: completions, with a line of meaning each.
+        rest: takes the rest of the line, byte for byte.
+        required: the command cannot do without it.
+
+    """
+
+    name: str
+    check: Callable[[str], str]
+    candidates: Callable[[KnownExecutions], Iterable[tuple[str, str]]] = lambda _: ()
+    rest: bool = False
+    required: bool = True
+
+
+class Command(NamedTuple):
+    """A row of the table.
+
+    Attributes:
+        name: what is typed.
+        plane: the heading it stands under in the help.
+        summary: one line for help and completion.
+        parameters: its arguments.
+        handler: sends it; the pending answer, or None if it is done.
+        look: for a command that changes something, how to see whether it did; ``{0}`` is its first argument.
+
+    """
+
+    name: str
+    plane: str
+    summary: str
+    parameters: tuple[Parameter, ...]
+    handler: Callable[..., Pending | None]
+    look: str = ""
+
+    @property
+    def usage(self) -> str:
+        """The usage line."""
+        return " ".join([self.name, *(parameter.name for parameter in self.parameters)])
+
+
+def _job_id(value: str) -> str:
+    if not re.fullmatch(r"[a-zA-Z0-9_-]{1,64}", value):
+        raise UsageError(f"{_short(value)} is no job id: 1 to 64 letters, digits, - and _.")
+    return value
+
+
+def _job_id_or_next(value: str) -> str:
+    return value if value == "$next" else _job_id(value)
+
+
+def _status(value: str) -> str:
+    status = value.upper()
+    if status not in STATUSES:
+        raise UsageError(f"{_short(value)} is no status: one of {', '.join(STATUSES)}{_nearest(status, STATUSES)}")
+    return status
+
+
+def _document(value: str) -> str:
+    """The job document: JSON text, or ``file://`` and the path of a file that holds it."""
+    text = value
+    if value.startswith("file://"):
+        path = Path(value.removeprefix("file://")).expanduser()
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise UsageError(f"the job document {_short(str(path))} cannot be read: {reason}") from error
+    try:
+        json.loads(text, parse_constant=_no_constant)
+    except json.JSONDecodeError as error:
+        raise UsageError(f"the job document is not JSON: {error.msg}\n{_caret(text, error)}") from error
+    except RecursionError as error:
+        raise UsageError("the job document is nested too deeply.") from error
+    except ValueError as error:
+        raise UsageError(f"the job document is not JSON: {error}") from error
+    return text
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON value")
+
+
+def _caret(text: str, error: json.JSONDecodeError) -> str:
+    """The line that is wrong, cut to what a terminal shows, and a caret under the place."""
+    line = text.split("\n")[error.lineno - 1]
+    begin = max(0, error.colno - 41)
+    where = f"line {error.lineno}: " if "\n" in text else ""
+    return f"  {where}{line[begin : begin + 60]}\n  {' ' * (len(where) + error.colno - 1 - begin)}^"
+
+
+def _seconds_or_event(value: str) -> str:
+    for title in EVENTS:
+        if value.lower() in (title.lower(), title.lower().removesuffix("event")):
+            return title
+    try:
+        return _seconds(value)
+    except UsageError:
+        hint = _nearest(value, EVENTS)
+        raise UsageError(f"{_short(value)} is neither seconds nor an event: {', '.join(EVENTS)}{hint}") from None
+
+
+def _seconds(value: str) -> str:
+    if not re.fullmatch(r"[0-9]{1,5}(\.[0-9]{1,3})?", value):
+        raise UsageError(f"{_short(value)} is no number of seconds.")
+    return value
+
+
+_JOB = Parameter("<jobId>", _job_id, lambda known: ((job_id, "job") for job_id in known.job_ids()))
+_JOB_OR_NEXT = Parameter(
+    "<jobId>", _job_id_or_next, lambda known: [*_JOB.candidates(known), ("$next", "the next execution to run")]
+)
+_NEW_JOB = Parameter("<jobId>", _job_id)
+_STATUS = Parameter("<SUCCEEDED | IN_PROGRESS | FAILED | CANCELED>", _status, lambda _: STATUSES.items())
+_DOCUMENT = Parameter(
+    "<jobDocument-as-JSON>", _document, lambda _: [("file://", "read the document from a file")], rest=True
+)
+_FOR = Parameter("<seconds | EventTitle>", _seconds_or_event, lambda _: EVENTS.items())
+_LIMIT = Parameter("[timeout]", _seconds, required=False)
+
+
+def _create_job(sandbox: Sandbox, job_id: str, document: str) -> Pending:
+    pending = Pending()
+
+    def create() -> Answer:
+        try:
+            return sandbox.control.create_job(job_id, document)
+        except AlreadyExists as error:
+            if error.retried and _is_ours(sandbox.data.describe_job_execution(job_id), document):
+                body = {"description": None, "jobArn": error.job_arn, "jobId": job_id}
+                note = "the first answer was lost and the retry found the job there, with this document"
+                return Answer("CreateJobOutput", body, note=note)
+            raise
+
+    in_background(create, pending)
+    return pending
+
+
+def _is_ours(described: Pending, document: str) -> bool:
+    """Whether the job that exists carries the document that was to be created."""
+    try:
+        body = described.result().body or {}
+    except SandboxError:
+        return False
+    return bool((body.get("execution") or {}).get("jobDocument") == json.loads(document))
+
+
+def _delete_job(sandbox: Sandbox, job_id: str) -> Pending:
+    pending = Pending()
+    in_background(lambda: sandbox.control.delete_job(job_id), pending)
+    return pending
+
+
+def _wait(sandbox: Sandbox, what: str, limit: str | None = None) -> None:
+    if what in EVENTS:
+        sandbox.wait(None if limit is None else float(limit), what)
+    elif limit is not None:
+        raise UsageError("a timeout goes with an event.")
+    else:
+        sandbox.wait(float(what), None)
+
+
+def _quit(_: Sandbox) -> None:
+    raise Quit
+
+
+_CONTROL, _DATA, _MISC = "Control Plane", "Data Plane", "Miscellaneous"
+_LOOK = "`describe-job-execution {0}` shows"
+COMMANDS = {
+    command.name: command
+    for command in (
+        Command(
+            "create-job",
+            _CONTROL,
+            "create a job that targets this thing",
+            (_NEW_JOB, _DOCUMENT),
+            _create_job,
+            f"{_LOOK} whether the job is there",
+        ),
+        Command(
+            "delete-job",
+            _CONTROL,
+            "delete a job whose executions are all terminal",
+            (_JOB,),
+            _delete_job,
+            "`delete-job {0}` again shows: ResourceNotFoundException means that it is gone",
+        ),
+        Command(
+            "get-pending-job-executions",
+            _DATA,
+            "list this thing's executions that are not terminal",
+            (),
+            lambda sandbox: sandbox.data.get_pending_job_executions(),
+        ),
+        Command(
+            "start-next-pending-job-execution",
+            _DATA,
+            "move the next queued execution to IN_PROGRESS",
+            (),
+            lambda sandbox: sandbox.data.start_next_pending_job_execution(),
+            "`get-pending-job-executions` shows whether an execution was started",
+        ),
+        Command(
+            "describe-job-execution",
+            _DATA,
+            "show this thing's execution of a job, or of $next",
+            (_JOB_OR_NEXT,),
+            lambda sandbox, job_id: sandbox.data.describe_job_execution(job_id),
+        ),
+        Command(
+            "update-job-execution",
+            _DATA,
+            "set the status of this thing's execution of a job",
+            (_JOB, _STATUS),
+            lambda sandbox, job_id, status: sandbox.data.update_job_execution(job_id, status),
+            f"{_LOOK} its status",
+        ),
+        Command("wait", _MISC, "wait some seconds, or for an event", (_FOR, _LIMIT), _wait),
+        Command("help", _MISC, "show the commands", (), lambda sandbox: sandbox.show_help()),
+        Command("quit", _MISC, "leave (exit and Ctrl-D too)", (), _quit),
+    )
+}
+_ALIASES = {"exit": "quit"}
+
+
+class Invocation(NamedTuple):
+    """A command and its checked arguments."""
+
+    command: Command
+    arguments: list[str]
+
+
+def parse(line: str) -> Invocation | None:
+    """A line as typed → what to do; None for a blank line.
+
+    Raises:
+        UsageError: the line is no valid command. Nothing of it may be sent.
+
+    """
+    name, rest = _split(line)
+    if not name:
+        return None
+    command = COMMANDS.get(_ALIASES.get(name, name))
+    if command is None:
+        raise UsageError(
+            f"unknown command {_short(name)}{_nearest(name, COMMANDS) or '.'}", todo="help lists them all."
+        )
+    arguments = []
+    try:
+        for parameter in command.parameters:
+            value, rest = (rest, "") if parameter.rest else _split(rest)
+            if value:
+                arguments.append(parameter.check(value))
+            elif parameter.required:
+                raise UsageError(f"{command.name} needs {parameter.name}.")
+        if rest.strip():
+            raise UsageError(f"{command.name} takes no more than that: {_short(rest)}")
+    except UsageError as error:
+        error.todo = f"usage: {command.usage}"
+        raise
+    return Invocation(command, arguments)
+
+
+def help_lines() -> list[str]:
+    """The supported commands, under the headings of the spec."""
+    lines: list[str] = []
+    for plane in (_CONTROL, _DATA, _MISC):
+        lines += [*([""] if lines else []), plane]
+        for command in COMMANDS.values():
+            if command.plane == plane:
+                lines += [f"  {command.usage}", f"      {command.summary}"]
+    return lines
+
+
+def is_open_document(text: str) -> bool:
+    """Whether ``text`` is a ``create-job`` whose document has braces still open."""
+    name, rest = _split(text)
+    document = _split(rest)[1]
+    if name != "create-job" or not document.startswith(("{", "[")):
+        return False
+    try:
+        json.loads(document)
+    except json.JSONDecodeError as error:
+        return not document[error.pos :].strip() or error.msg.startswith("Unterminated string")
+    except (RecursionError, ValueError):
+        return False
+    return False
+
+
+def _split(text: str) -> tuple[str, str]:
+    """The first word, and what follows the blanks after it, byte for byte."""
+    found: Any = re.match(r"[ \t\r\n]*([^ \t\r\n]*)[ \t\r\n]*(.*)", text, re.DOTALL)
+    return found[1], found[2]
+
+
+def _nearest(name: str, names: Iterable[str]) -> str:
+    import difflib  # only a mistake needs it
+
+    near = difflib.get_close_matches(name[:80], list(names), n=1)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+def _short(text: str) -> str:
+    text = text.strip()
+    return repr(text if len(text) <= 40 else text[:37] + "…")  # noqa: PLR2004 - what a line has room for

@@ -1,0 +1,158 @@
+"""The one writer of the terminal: a queue and a thread, so that no SDK thread ever waits for a terminal."""
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import Any, NamedTuple, TextIO
+
+from jobs_sandbox.answers import Answer
+from jobs_sandbox.background import start_thread
+from jobs_sandbox.errors import SandboxError
+from jobs_sandbox.formatting import block_json, block_text, error_json, error_text, escape_lines, json_line
+
+# While the terminal is blocked, so many events wait, with so many bytes of payload; later ones are counted only.
+EVENT_LIMIT = 20_000
+EVENT_BYTES = 16 * 2**20
+
+_COLOURS = {"response": "\x1b[32m", "event": "\x1b[36m", "rejected": "\x1b[31m", "warning": "\x1b[35m"}
+_PLAIN = "\x1b[0m"
+
+
+class _Item(NamedTuple):
+    kind: str
+    content: Answer | SandboxError | str
+
+
+class Console:
+    """Writes blocks to stdout and everything about the program itself to stderr, each in one piece.
+
+    Attributes:
+        paint: calls the function that it is given, which writes, when that does not disturb a prompt.
+        closed: the reader of stdout has gone; nothing more can be shown.
+
+    """
+
+    def __init__(
+        self,
+        output: str,
+        stdout: TextIO,
+        stderr: TextIO,
+        *,
+        colour: bool = False,
+        on_closed: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._json = output == "json"
+        self._stdout = stdout
+        self._stderr = stderr
+        self._colour = colour and not self._json
+        self._on_closed = on_closed
+        self.paint: Callable[[Callable[[], None]], None] = lambda write: write()
+        self.closed = False
+        self._changed = threading.Condition()
+        self._items: deque[_Item] = deque()
+        self._events = self._event_bytes = self._dropped = 0
+        self._put = self._written = 0
+        self._ending = False
+        self._thread = start_thread(self._write_all, "console")
+
+    def response(self, answer: Answer) -> None:
+        """Show the answer to a request."""
+        self._enqueue(_Item("response", answer))
+
+    def rejected(self, answer: Answer) -> None:
+        """Show that the service rejected a request."""
+        self._enqueue(_Item("rejected", answer))
+
+    def event(self, answer: Answer) -> None:
+        """Show an event; when too many wait for a blocked terminal, count it instead."""
+        with self._changed:
+            if self._events >= EVENT_LIMIT or self._event_bytes >= EVENT_BYTES:
+                self._dropped += 1
+                return
+            self._events += 1
+            self._event_bytes += len(answer.payload)
+        self._enqueue(_Item("event", answer))
+
+    def error(self, error: SandboxError) -> None:
+        """Tell a failure."""
+        self._enqueue(_Item("error", error))
+
+    def warning(self, message: str) -> None:
+        """Tell something that the user should know."""
+        self._enqueue(_Item("warning", message))
+
+    def notice(self, message: str, **fields: object) -> None:
+        """Tell what the program does; as JSON, with ``fields`` instead of the message where there are any."""
+        self._enqueue(
+            _Item(
+                "notice",
+                json_line({"type": "Notice"} | (fields or {"message": message})) if self._json else message + "\n",
+            )
+        )
+
+    def flush(self) -> None:
+        """Wait until all that was enqueued before is written, or cannot be."""
+        with self._changed:
+            put = self._put
+            self._changed.wait_for(lambda: self._written >= put or self.closed)
+
+    def close(self) -> None:
+        """Write what is left, and end the writer."""
+        with self._changed:
+            self._ending = True
+            self._changed.notify_all()
+        self._thread.join()
+
+    def _enqueue(self, item: _Item) -> None:
+        with self._changed:
+            self._items.append(item)
+            self._put += 1
+            self._changed.notify_all()
+
+    def _write_all(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._items or self._ending)
+                if not self._items:
+                    return
+                batch, self._items = self._items, deque()
+                self._events = self._event_bytes = 0
+                if self._dropped:
+                    batch.append(_Item("warning", f"{self._dropped} events were dropped: the terminal was blocked"))
+                    self._put += 1
+                    self._dropped = 0
+            if not self.closed:
+                try:
+                    self.paint(lambda batch=batch: self._write(batch))  # type: ignore[misc]
+                except (OSError, ValueError):  # a closed pipe, a terminal that is gone, a closed file
+                    self.closed = True
+                    self._on_closed()
+            with self._changed:
+                self._written += len(batch)
+                self._changed.notify_all()
+
+    def _write(self, batch: deque[_Item]) -> None:
+        stream: Any = None
+        for item in batch:
+            to = self._stdout if isinstance(item.content, Answer) else self._stderr
+            if stream not in (None, to):
+                stream.flush()
+            stream = to
+            stream.write(self._text(item))
+        stream.flush()
+
+    def _text(self, item: _Item) -> str:
+        kind, content = item
+        if isinstance(content, Answer):
+            text = block_json(content) if self._json else block_text(content)
+        elif isinstance(content, SandboxError):
+            text = error_json(content) if self._json else error_text(content)
+            kind = "warning"
+        elif kind == "warning":
+            text = json_line({"type": "Warning", "message": content}) if self._json else escape_lines(content) + "\n"
+        else:
+            text = content
+        if self._colour and kind in _COLOURS:
+            first, rest = text.split("\n", 1)
+            text = f"{_COLOURS[kind]}{first}{_PLAIN}\n{rest}"
+        return text

@@ -1,0 +1,207 @@
+"""The control plane: what a fleet operator does, over HTTPS. The only importer of boto3.
+
+Shapes and errors follow the AWS IoT API Reference (https://docs.aws.amazon.com/iot/latest/apireference/).
+"""
+
+import functools
+import re
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import boto3
+from botocore import exceptions as boto
+from botocore.config import Config
+
+from jobs_sandbox.answers import Answer
+from jobs_sandbox.errors import AlreadyExists, RequestFailed
+from jobs_sandbox.settings import Settings
+
+T = TypeVar("T")
+
+
+class ControlPlane:
+    """The AWS IoT control plane, for one thing.
+
+    Every method raises `RequestFailed`, whose ``uncertain`` tells whether the request may have been carried out.
+    """
+
+    def __init__(self, settings: Settings, client: Any = None) -> None:
+        self._settings = settings
+        self._thing_arn = ""
+        self._client = client or _explained(
+            "the control plane client",
+            settings,
+            lambda: new_client(
+                "iot",
+                region=settings.region,
+                endpoint_url=settings.endpoint_url,
+                profile=settings.profile,
+                timeout=settings.timeout,
+            ),
+        )
+
+    def ensure_thing(self) -> bool:
+        """Make sure that the thing exists (DescribeThing, CreateThing); True if it had to be created."""
+        thing = self._settings.thing
+        try:
+            described = self._call("describe_thing", thingName=thing)
+        except _NotFound:
+            self._thing_arn = self._call("create_thing", thingName=thing)["thingArn"]
+            return True
+        self._thing_arn = described["thingArn"]
+        return False
+
+    def create_job(self, job_id: str, document: str) -> Answer:
+        """Create a job that targets the thing (CreateJob, ``SNAPSHOT``).
+
+        Args:
+            job_id: ``[a-zA-Z0-9_-]{1,64}``.
+            document: the job document, JSON text, sent as it is.
+
+        Raises:
+            AlreadyExists: a job of that id exists; ``retried`` tells whether this very request may have made it.
+
+        """
+        created = self._call(
+            "create_job",
+            jobId=job_id,
+            targets=[self._thing_arn],
+            document=document,
+            targetSelection="SNAPSHOT",
+        )
+        return Answer(
+            "CreateJobOutput", {"description": created.get("description"), "jobArn": created["jobArn"], "jobId": job_id}
+        )
+
+    def delete_job(self, job_id: str) -> Answer:
+        """Delete a job (DeleteJob, never forced: its executions must all be terminal)."""
+        self._call("delete_job", jobId=job_id)
+        return Answer("DeleteJobOutput", {"jobId": job_id})
+
+    def _call(self, operation: str, **parameters: object) -> Any:
+        action = "iot:" + "".join(word.title() for word in operation.split("_"))
+        return _explained(action, self._settings, lambda: getattr(self._client, operation)(**parameters))
+
+
+class _NotFound(RequestFailed):
+    """The service's ResourceNotFoundException."""
+
+
+@functools.cache
+def _session(profile: str | None) -> Any:
+    """One session for all clients of a run: it loads each service model once."""
+    return boto3.Session(profile_name=profile)
+
+
+def new_client(
+    service: str,
+    *,
+    region: str,
+    endpoint_url: str | None = None,
+    profile: str | None = None,
+    keys: tuple[str, str] | tuple[None, None] = (None, None),
+    timeout: int = 5,
+) -> Any:
+    """A boto3 client that gives up in time: two attempts, none longer than ``timeout`` seconds."""
+    return _session(profile).client(
+        service,
+        region_name=region,
+        endpoint_url=endpoint_url,
+        aws_access_key_id=keys[0],
+        aws_secret_access_key=keys[1],
+        config=Config(
+            connect_timeout=min(2, timeout),
+            read_timeout=timeout,
+            retries={"mode": "standard", "total_max_attempts": 2},
+        ),
+    )
+
+
+def _explained(action: str, settings: Settings, call: Callable[[], T]) -> T:
+    """Run ``call``, and turn what boto3 raises into what a user can act on."""
+    try:
+        return call()
+    except boto.ClientError as error:
+        raise _from_service(action, error) from error
+    except (boto.BotoCoreError, ValueError) as error:
+        raise _from_boto(action, settings, error) from error
+
+
+_WRONG_KEYS = (
+    "UnrecognizedClientException",
+    "InvalidClientTokenId",
+    "InvalidSignatureException",
+    "SignatureDoesNotMatch",
+)
+_CHECK_CREDENTIALS = "`aws sts get-caller-identity` shows which credentials are used; `aws configure` sets them."
+
+
+def _from_service(action: str, error: Any) -> RequestFailed:
+    code = error.response.get("Error", {}).get("Code", "")
+    message = error.response.get("Error", {}).get("Message", "")
+    what = f"{action} failed: {code}: {message}"
+    if code == "ResourceNotFoundException":
+        return _NotFound(what)
+    if code == "ResourceAlreadyExistsException":
+        exists = AlreadyExists(what, todo="choose another job id, or delete that job first.")
+        exists.retried = error.response.get("ResponseMetadata", {}).get("RetryAttempts", 0) > 0
+        exists.job_arn = error.response.get("resourceArn", "")
+        return exists
+    if code in ("AccessDeniedException", "AccessDenied", "UnauthorizedException"):
+        named = re.search(r"perform: (\S+)(?: on resource: (\S+))?", message)
+        missing = f"{named[1]} on {named[2] or '*'}" if named else f"{action} on the thing or job"
+        return RequestFailed(
+            what,
+            cause=f"the control plane credentials lack the permission {missing}",
+            todo="attach policies/control-plane-policy.json, filled in, to the IAM user or role.",
+        )
+    if code.startswith("ExpiredToken"):
+        return RequestFailed(
+            what,
+            cause="the control plane credentials have expired",
+            todo="renew them (`aws sso login`, or new keys) and start again; the data plane goes on without them.",
+        )
+    if code in _WRONG_KEYS:
+        cause = "the access key does not exist or is disabled, or the secret key is not its own"
+        return RequestFailed(what, cause=cause, todo=_CHECK_CREDENTIALS)
+    if code == "InvalidStateTransitionException":
+        todo = "get-pending-job-executions shows what is left; finish it with update-job-execution first."
+        return RequestFailed(what, cause="not all of its job executions are terminal", todo=todo)
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    return RequestFailed(what, uncertain=status >= 500)  # noqa: PLR2004 - an HTTP server error
+
+
+def _from_boto(action: str, settings: Settings, error: Exception) -> RequestFailed:
+    where = settings.endpoint_url or f"AWS IoT in {settings.region}"
+    match error:
+        case boto.NoCredentialsError() | boto.PartialCredentialsError() | boto.CredentialRetrievalError():
+            return RequestFailed(
+                f"{action} failed: no usable AWS credentials: {error}",
+                cause="the control plane needs an AWS access key, and none was found or it is incomplete",
+                todo="`aws configure`, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or name a --profile; "
+                "--local needs none.",
+            )
+        case boto.ProfileNotFound():
+            return RequestFailed(
+                f"{action} failed: {error}",
+                cause="--profile or AWS_PROFILE names a profile that ~/.aws/config does not have",
+                todo="`aws configure list-profiles` shows those there are.",
+            )
+        case boto.SSOError() | boto.TokenRetrievalError():
+            cause = "the single sign-on session has expired"
+            return RequestFailed(f"{action} failed: {error}", cause=cause, todo="`aws sso login`.")
+        case boto.ReadTimeoutError() | boto.ConnectionClosedError() | boto.ResponseStreamingError():
+            return RequestFailed(
+                f"{action}: no answer from {where}: {error}",
+                cause="the network or the service failed after the request may have been sent",
+                uncertain=True,
+            )
+        case boto.ConnectionError() | boto.HTTPClientError():
+            return RequestFailed(
+                f"{action} failed: the control plane cannot be reached: {error}",
+                cause=f"no network, a wrong region ({settings.region}), a wrong --endpoint-url, or a proxy",
+                todo=f"check that {where} is what you mean and can be reached from here.",
+            )
+    return RequestFailed(
+        f"{action} failed: {error}", cause="an argument or the AWS configuration is not what boto3 accepts"
+    )

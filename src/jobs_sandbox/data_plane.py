@@ -1,0 +1,395 @@
+"""The data plane: what a device does, over an mTLS MQTT5 connection. The only importer of awscrt and awsiot.
+
+Four requests and two streams of AWS IoT Jobs
+(https://docs.aws.amazon.com/iot/latest/developerguide/jobs-mqtt-api.html). The SDK calls back on a thread that
+also serves the connection: nothing here waits on it, raises in it, or writes to a terminal from it.
+"""
+
+import json
+from collections.abc import Callable
+from concurrent.futures import Future
+from contextlib import suppress
+from typing import Any, Protocol, Self
+
+from awscrt import mqtt5
+from awscrt.exceptions import AwsCrtError
+from awscrt.mqtt_request_response import ClientOptions, SubscriptionStatusEventType
+from awsiot import ServiceStreamOptions, iotjobs, mqtt5_client_builder
+
+from jobs_sandbox.answers import Answer, Pending
+from jobs_sandbox.diagnosis import explain_connection
+from jobs_sandbox.errors import Rejected, RequestFailed, StartError
+from jobs_sandbox.link import Link
+from jobs_sandbox.settings import Settings
+from jobs_sandbox.shapes import readable, unreadable
+
+CHANGED = "JobExecutionsChangedEvent"
+NEXT_CHANGED = "NextJobExecutionChangedEvent"
+REJECTED = "Service Request Rejected"
+STREAM_TOPICS = {CHANGED: "notify", NEXT_CHANGED: "notify-next"}
+
+# Silence is noticed within 15 s: a ping after 10 s without traffic, and 5 s to answer it. AWS IoT may insist on
+# 30 s in its CONNACK, and the SDK then obeys: 35 s.
+_KEEP_ALIVE = 10
+_PING_TIMEOUT_MS = 5000
+# The SDK's own backoff reaches two minutes; who watches a prompt wants the connection back when the network is.
+_RECONNECT_MS = (500, 2000)
+# For so long the broker keeps the subscriptions and the QoS 1 messages of a client that comes back.
+_SESSION_EXPIRY = 3600
+# One filter for each job id described or updated; the SDK drops the idle ones. AWS IoT allows 50 a connection.
+_SUBSCRIPTIONS = 40
+_STOP_PATIENCE = 1.0
+_REMEMBERED = 100
+
+
+class Sink(Protocol):
+    """Who is told what happens; each method returns at once and never raises."""
+
+    def event(self, answer: Answer) -> None:
+        """A stream's event."""
+
+    def late_answer(self, answer: Answer, request: Pending) -> None:
+        """The answer to a request that had already failed for want of one."""
+
+    def caught_up(self, pending: Answer) -> None:
+        """What is pending now that the connection is back."""
+
+    def connection(self, state: str, message: str) -> None:
+        """The connection is now ``connected`` or ``reconnecting``; the message, if any, says why."""
+
+    def warning(self, message: str) -> None:
+        """Something else that the user should know."""
+
+
+class DataPlane:
+    """The connection of one thing, its requests and its streams; a context manager.
+
+    Entering it connects and opens both streams; leaving it closes them.
+    """
+
+    def __init__(self, settings: Settings, sink: Sink) -> None:
+        self._settings = settings
+        self._sink = sink
+        self._link = Link(sink.connection)
+        self._started: Future[StartError | None] = Future()
+        self._standing: dict[str, Future[None]] = {title: Future() for title in STREAM_TOPICS}
+        self._streams: dict[str, Any] = {}  # a stream that nobody references is collected and goes silent
+        self._resubscribing: set[str] = set()
+        self._unpaired: Callable[[bytes], None] | None = None
+        self._overdue: dict[str, tuple[str, Pending]] = {}
+        self._stopped: Future[None] = Future()
+        self._mqtt: Any = None
+        self._jobs: Any = None
+
+    def __enter__(self) -> Self:
+        """Connect, and wait until both subscriptions stand.
+
+        Raises:
+            StartError: with the cause, within the timeout plus a few seconds.
+
+        """
+        try:
+            self._connect()
+            self._subscribe()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the streams and end the MQTT session, without waiting for a network that is gone."""
+        self._streams.clear()
+        self._link.closing = True
+        if self._mqtt is not None:
+            self._mqtt.stop(mqtt5.DisconnectPacket(session_expiry_interval_sec=0))
+            if self._link.up:
+                with suppress(TimeoutError):
+                    self._stopped.result(_STOP_PATIENCE)
+
+    def _connect(self) -> None:
+        settings = self._settings
+        try:
+            self._mqtt = mqtt5_client_builder.mtls_from_path(
+                settings.cert,
+                settings.key,
+                endpoint=settings.endpoint,
+                port=settings.port,
+                ca_filepath=settings.ca_file,
+                client_id=settings.client_id,
+                keep_alive_interval_sec=_KEEP_ALIVE,
+                ping_timeout_ms=_PING_TIMEOUT_MS,
+                connack_timeout_ms=settings.timeout * 1000,
+                min_reconnect_delay_ms=_RECONNECT_MS[0],
+                max_reconnect_delay_ms=_RECONNECT_MS[1],
+                session_behavior=mqtt5.ClientSessionBehaviorType.REJOIN_POST_SUCCESS,
+                session_expiry_interval_sec=_SESSION_EXPIRY,
+                # The SDK's default paces every request to 25 to 33 ms, to stay below the 100 publishes a second
+                # that AWS IoT allows on a connection. One request at a time, each waiting for its answer from
+                # the network, rarely gets there; if it does, the service's own word (RequestThrottled) is shown.
+                extended_validation_and_flow_control_options=mqtt5.ExtendedValidationAndFlowControlOptions.NONE,
+                on_publish_received=self._on_publish,
+                on_lifecycle_connection_success=self._on_connected,
+                on_lifecycle_connection_failure=self._on_failure,
+                on_lifecycle_disconnection=self._on_disconnected,
+                on_lifecycle_stopped=lambda _: self._stopped.set_result(None),
+            )
+            self._jobs = iotjobs.IotJobsClientV2(
+                self._mqtt,
+                ClientOptions(
+                    max_request_response_subscriptions=_SUBSCRIPTIONS,
+                    max_streaming_subscriptions=len(STREAM_TOPICS),
+                    operation_timeout_in_seconds=settings.timeout,
+                ),
+            )
+        except (AwsCrtError, OSError, RuntimeError, ValueError) as error:
+            raise StartError(
+                f"the device SDK cannot use the certificate, key or endpoint: {error}",
+                cause="a kind of key or certificate that its TLS library does not know",
+                todo="use the files that `aws iot create-keys-and-certificate` wrote.",
+            ) from error
+        self._mqtt.start()
+        try:
+            failure = self._started.result(settings.timeout)
+        except TimeoutError:
+            failure = explain_connection(settings, "")
+        if failure:
+            raise failure
+
+    def _subscribe(self) -> None:
+        for title in STREAM_TOPICS:
+            self._open(title)
+        for title, standing in self._standing.items():
+            try:
+                standing.result(self._settings.timeout)
+            except TimeoutError:
+                raise StartError(
+                    f"the {title} stream has no subscription after {self._settings.timeout} s",
+                    cause="a slow or lossy network",
+                    todo="try again with a larger --timeout.",
+                ) from None
+
+    def _open(self, title: str) -> None:
+        if title == CHANGED:
+            create = self._jobs.create_job_executions_changed_stream
+            request: Any = iotjobs.JobExecutionsChangedSubscriptionRequest(thing_name=self._settings.thing)
+        else:
+            create = self._jobs.create_next_job_execution_changed_stream
+            request = iotjobs.NextJobExecutionChangedSubscriptionRequest(thing_name=self._settings.thing)
+
+        def on_event(event: Any) -> None:
+            self._pair(lambda payload: self._sink.event(readable(title, event, payload)))
+
+        options = ServiceStreamOptions(
+            incoming_event_listener=on_event,
+            subscription_status_listener=lambda status: self._on_subscription(title, status),
+            deserialization_failure_listener=lambda failure: self._sink.event(
+                unreadable(title, failure.payload or b"", failure.inner_error)
+            ),
+        )
+        self._streams[title] = create(request, options)
+        self._streams[title].open()
+
+    # Requests
+
+    def get_pending_job_executions(self) -> Pending:
+        """All executions of this thing that are not terminal (GetPendingJobExecutions)."""
+        request = iotjobs.GetPendingJobExecutionsRequest(thing_name=self._settings.thing)
+        return self._request("GetPendingJobExecutionsResponse", "get", self._jobs.get_pending_job_executions, request)
+
+    def start_next_pending_job_execution(self) -> Pending:
+        """Start the next queued execution, or get the one in progress (StartNextPendingJobExecution)."""
+        request = iotjobs.StartNextPendingJobExecutionRequest(thing_name=self._settings.thing)
+        send = self._jobs.start_next_pending_job_execution
+        return self._request("StartNextJobExecutionResponse", "start-next", send, request)
+
+    def describe_job_execution(self, job_id: str) -> Pending:
+        """The thing's execution of a job, or of the next one, ``$next`` (DescribeJobExecution)."""
+        request = iotjobs.DescribeJobExecutionRequest(thing_name=self._settings.thing, job_id=job_id)
+        return self._request("DescribeJobExecutionResponse", "*/get", self._jobs.describe_job_execution, request)
+
+    def update_job_execution(self, job_id: str, status: str) -> Pending:
+        """Set the status of this thing's execution of a job (UpdateJobExecution)."""
+        request = iotjobs.UpdateJobExecutionRequest(thing_name=self._settings.thing, job_id=job_id, status=status)
+        return self._request("UpdateJobExecutionResult", "*/update", self._jobs.update_job_execution, request)
+
+    def _request(self, title: str, topic: str, send: Callable[[Any], Any], request: Any) -> Pending:
+        """Send a request; ``topic`` is its topic below ``…/jobs/``, as the device policy writes it."""
+        pending = _Request(f"$aws/things/{self._settings.thing}/jobs/{topic}", self._link)
+
+        def done(answered: Any) -> None:
+            error = answered.exception()
+            if error is None:
+                self._pair(lambda payload: pending.set_result(readable(title, answered.result(), payload)))
+            elif error.modeled_error is not None:
+                self._pair(lambda payload: pending.set_exception(_rejected(error.modeled_error, payload)))
+            elif isinstance(error.inner_error, AwsCrtError):
+                self._overdue[request.client_token] = (title, pending)
+                if len(self._overdue) > _REMEMBERED:
+                    del self._overdue[next(iter(self._overdue))]
+                pending.set_exception(pending.failed(error.inner_error, self._settings.timeout))
+            else:
+                self._pair(lambda payload: pending.set_result(unreadable(title, payload, error.inner_error)))
+
+        try:
+            send(request).add_done_callback(done)
+        except (AwsCrtError, ValueError, RuntimeError) as error:
+            pending.set_exception(RequestFailed(f"the device SDK refused the request: {error}"))
+        return pending
+
+    # What the SDK calls back. A message reaches its listener first and, on the same thread, `_on_publish` next,
+    # with the bytes as they came: so the fields that the SDK's model drops can be put back.
+
+    def _pair(self, finish: Callable[[bytes], None]) -> None:
+        if self._unpaired:
+            self._unpaired(b"")
+        self._unpaired = finish
+
+    def _on_publish(self, data: Any) -> None:
+        payload = data.publish_packet.payload or b""
+        finish, self._unpaired = self._unpaired, None
+        if finish:
+            finish(payload)
+        elif self._overdue:
+            self._on_unclaimed(payload)
+
+    def _on_unclaimed(self, payload: bytes) -> None:
+        """A message that nothing waits for: perhaps the answer to a request that has timed out."""
+        with suppress(ValueError, RecursionError, TypeError, KeyError):
+            body = json.loads(payload)
+            title, pending = self._overdue.pop(body["clientToken"])
+            self._sink.late_answer(Answer(title if "code" not in body else REJECTED, body, payload), pending)
+
+    def _on_connected(self, data: Any) -> None:
+        first = not self._started.done()
+        self._link.restored()
+        if first:
+            self._started.set_result(None)
+            return
+        for title in STREAM_TOPICS.keys() - self._streams.keys():
+            self._open(title)
+        if data.connack_packet.session_present:
+            self._catch_up()
+        else:
+            self._resubscribing = set(STREAM_TOPICS)
+
+    def _on_failure(self, data: Any) -> None:
+        error = data.exception
+        code = data.connack_packet.reason_code if data.connack_packet else None
+        if self._started.done():
+            self._link.failed(_cause(error, code))
+            return
+        if code is None:
+            self._started.set_result(explain_connection(self._settings, error.name))
+        elif code == mqtt5.ConnectReasonCode.NOT_AUTHORIZED:
+            client = self._settings.client_id
+            self._started.set_result(
+                StartError(
+                    f"the endpoint refused the connection: not authorized (CONNACK {code})",
+                    cause=f"no policy of the certificate allows iot:Connect on client/{client}, or the certificate is "
+                    "not ACTIVE",
+                    todo="attach policies/device-policy.json, filled in, or name a client id that your policy allows "
+                    "with --client-id.",
+                )
+            )
+        else:
+            self._started.set_result(StartError(f"the endpoint refused the connection: {_cause(error, code)}"))
+
+    def _on_disconnected(self, data: Any) -> None:
+        code = data.disconnect_packet.reason_code if data.disconnect_packet else None
+        self._link.lost(_cause(data.exception, code))
+
+    def _on_subscription(self, title: str, status: Any) -> None:
+        standing = self._standing[title]
+        if status.type == SubscriptionStatusEventType.SUBSCRIPTION_ESTABLISHED:
+            if not standing.done():
+                standing.set_result(None)
+            if title in self._resubscribing:
+                self._resubscribing.discard(title)
+                if not self._resubscribing:
+                    self._catch_up()
+        elif status.type == SubscriptionStatusEventType.SUBSCRIPTION_HALTED:
+            self._streams.pop(title, None)
+            missing = f"iot:Subscribe on topicfilter/$aws/things/{self._settings.thing}/jobs/{STREAM_TOPICS[title]}"
+            what = f"the {title} stream was refused its subscription ({status.error})"
+            cause = f"no policy of the certificate allows {missing}"
+            if standing.done():
+                self._sink.warning(f"{what}: {cause}; its events are not shown until the next reconnect succeeds")
+            else:
+                todo = "attach policies/device-policy.json, filled in, to the certificate."
+                standing.set_exception(StartError(what, cause=cause, todo=todo))
+
+    def _catch_up(self) -> None:
+        """Ask once what is pending: it shows what changed while nobody listened."""
+
+        def answered(pending: Future[Answer]) -> None:
+            error = pending.exception()
+            if error is None:
+                self._sink.caught_up(pending.result())
+            else:
+                self._sink.warning(f"what changed while the connection was down is not known: {error}")
+
+        self.get_pending_job_executions().add_done_callback(answered)
+
+
+class _Request(Pending):
+    """A request over MQTT, which knows what would explain its failure."""
+
+    def __init__(self, topic: str, link: Link) -> None:
+        super().__init__()
+        self._topic = topic
+        self._link = link
+        self._losses = link.losses
+
+    def unanswered(self, seconds: float) -> RequestFailed:
+        """No answer: because the connection is or was down, or because a policy drops it without a word."""
+        what = f"no answer within {seconds:g} s"
+        if not self._link.up:
+            return RequestFailed(what, cause=f"the connection is down: {self._link.cause}", uncertain=True)
+        if self._link.losses != self._losses:
+            return RequestFailed(what, cause=f"the connection was lost meanwhile: {self._link.cause}", uncertain=True)
+        return RequestFailed(
+            what,
+            cause="a slow network or service; or no policy of the certificate allows "
+            f"iot:Receive on topic/{self._topic}/* (the answer) or iot:Publish on topic/{self._topic} (the request)",
+            uncertain=True,
+        )
+
+    def failed(self, error: AwsCrtError, seconds: float) -> RequestFailed:
+        """What an error of the SDK means, as far as the state of the connection tells."""
+        if error.name.endswith("_TIMEOUT"):
+            return self.unanswered(seconds)
+        if self._link.up and self._link.losses == self._losses:
+            missing = {
+                "AWS_ERROR_MQTT_REQUEST_RESPONSE_PUBLISH_FAILURE": f"iot:Publish on topic/{self._topic}",
+                "AWS_ERROR_MQTT_REQUEST_RESPONSE_SUBSCRIBE_FAILURE": f"iot:Subscribe on topicfilter/{self._topic}/*",
+            }.get(error.name)
+            if missing:
+                return RequestFailed(
+                    f"the request was refused ({error.name})",
+                    cause=f"no policy of the certificate allows {missing}",
+                    todo="attach policies/device-policy.json, filled in, to the certificate.",
+                )
+            return RequestFailed(f"the request failed: {error.name}: {error.message}", uncertain=True)
+        what = f"the request failed with the connection: {error.name}"
+        return RequestFailed(what, cause=f"the connection was lost: {self._link.cause}", uncertain=True)
+
+
+def _rejected(error: Any, payload: bytes) -> Rejected:
+    answer = readable(REJECTED, error, payload)
+    return Rejected(answer.body, payload)
+
+
+def _cause(error: Any, code: int | None) -> str:
+    """Why a connection ended or failed, in the protocol's own terms."""
+    if code is None:
+        return f"{error.message} ({error.name})"
+    for codes in (mqtt5.DisconnectReasonCode, mqtt5.ConnectReasonCode):
+        with suppress(ValueError):
+            return _HINTS.get(code, "") + f"{codes(code).name} ({code})"
+    return f"reason code {code}"
+
+
+_HINTS = {
+    mqtt5.DisconnectReasonCode.SESSION_TAKEN_OVER: "another client connected with the same client id: ",
+    mqtt5.DisconnectReasonCode.SERVER_SHUTTING_DOWN: "the endpoint is shutting down: ",
+}

@@ -1,0 +1,124 @@
+"""Answers, events and errors → text or JSON lines. Pure: knows no SDK, no terminal, no clock."""
+
+import json
+import math
+import re
+from collections.abc import Callable
+from typing import Any
+
+from jobs_sandbox.answers import Answer
+from jobs_sandbox.errors import SandboxError
+
+WIDTH = 72
+
+# What can drive a terminal or reorder what it shows: C0, DEL, C1, the bidirectional controls, the line and
+# paragraph separators; and lone surrogates, which no UTF-8 terminal can be sent at all.
+_UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def escape(text: str) -> str:
+    """``text`` on one line, with nothing left in it that could drive a terminal (``\\u001b`` for ESC)."""
+    return _UNSAFE.sub(_as_escape, text)
+
+
+def _as_escape(found: re.Match[str]) -> str:
+    return f"\\u{ord(found[0]):04x}"
+
+
+def escape_lines(text: str) -> str:
+    """The same, line by line: for our own layout around words that came from elsewhere."""
+    return "\n".join(map(escape, text.split("\n")))
+
+
+def header(title: str) -> str:
+    """The line above a block: ``─── Title ───…``, 72 columns wide."""
+    return f"─── {escape(title)} ".ljust(WIDTH, "─")
+
+
+def block_text(answer: Answer) -> str:
+    """A block as the spec prints it, with an empty line after it."""
+    note = answer.note
+    try:
+        body = None if answer.body is None else _LAYOUTS.get(answer.title, _pretty)(answer.body)
+    except RecursionError:
+        body, note = None, note or "nested too deeply to lay out; as it came"
+    if body is None:
+        body = escape(_decode(answer.payload))
+    return "\n".join([header(answer.title), *([f"({escape(note)})"] if note else []), body, "", ""])
+
+
+def block_json(answer: Answer) -> str:
+    """A block as one line of JSON: ``{"type": …, "body": …}``; ``raw`` for a body not understood; ``note`` if any."""
+    note = {"note": answer.note} if answer.note else {}
+    if answer.body is not None:
+        try:
+            return json_line({"type": answer.title, "body": answer.body} | note)
+        except RecursionError:
+            note = note or {"note": "nested too deeply to lay out; as it came"}
+    return json_line({"type": answer.title, "raw": _decode(answer.payload)} | note)
+
+
+def error_text(error: SandboxError) -> str:
+    """An error in a line or three: what happened, the likely cause, what to do next."""
+    where = f"line {error.place['line']}: " if error.place else ""
+    lines = [where + error.what]
+    if error.cause:
+        lines.append(f"  likely cause: {error.cause}")
+    if error.todo:
+        lines.append(f"  next: {error.todo}")
+    return escape_lines("\n".join(lines)) + "\n"
+
+
+def error_json(error: SandboxError) -> str:
+    """An error as one line of JSON: ``{"type": "Error", "message": …, "cause": …, "next": …}``."""
+    fields = {"type": "Error", "message": error.what, "cause": error.cause, "next": error.todo} | error.place
+    return json_line({key: value for key, value in fields.items() if value})
+
+
+def json_line(value: object) -> str:
+    """One line of JSON, safe to show: text beyond ASCII as itself, what could drive a terminal escaped."""
+    try:
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    except ValueError:  # NaN and Infinity: the SDK lets them through, JSON knows neither
+        text = json.dumps(_without_nan(value), ensure_ascii=False)
+    return escape(text) + "\n"
+
+
+def _pretty(body: dict[str, Any]) -> str:
+    """JSON as the spec prints it: keys in order, two spaces, ``"key" : value``.
+
+    What is unsafe occurs inside strings alone, where ``\\uXXXX`` means the same: it stays JSON.
+    """
+    return escape_lines(json.dumps(body, indent=2, sort_keys=True, separators=(",", " : "), ensure_ascii=False))
+
+
+def _fields(*names: str) -> Callable[[dict[str, Any]], str]:
+    """The control plane's answers, printed as the Swift sample does: one ``name: value`` a line."""
+
+    def layout(body: dict[str, Any]) -> str:
+        values = ((name, body.get(name)) for name in names)
+        return "\n".join(f"{name}: {'<nil>' if value is None else escape(str(value))}" for name, value in values)
+
+    return layout
+
+
+_LAYOUTS = {
+    "CreateJobOutput": _fields("description", "jobArn", "jobId"),
+    "DeleteJobOutput": _fields("jobId"),
+    "Help": lambda body: "\n".join(body["lines"]),
+}
+
+
+def _decode(payload: bytes) -> str:
+    return payload.decode("utf-8", "backslashreplace")
+
+
+def _without_nan(value: object) -> object:
+    match value:
+        case dict():
+            return {key: _without_nan(item) for key, item in value.items()}
+        case list():
+            return [_without_nan(item) for item in value]
+        case float() if not math.isfinite(value):
+            return str(value)
+    return value

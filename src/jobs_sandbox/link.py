@@ -1,0 +1,69 @@
+"""The state of the connection, and what is worth a line about it. Knows no SDK."""
+
+import time
+from collections.abc import Callable
+
+# A connection that stood this long is sound again: its next loss is news.
+_SOUND_AFTER = 60.0  # seconds
+
+
+class Link:
+    """Turns the connection's ups and downs into a few lines: each change with its cause, a flood summarised.
+
+    Of losses that follow one another quickly, the 1st, 2nd, 4th, 8th … are told; of failed attempts to reconnect,
+    the first and every one with a new cause.
+
+    Attributes:
+        up: the connection stands.
+        losses: how often it was lost.
+        cause: why it was lost last, or why it is still down.
+        closing: losing it is no news any more.
+
+    """
+
+    def __init__(self, tell: Callable[[str, str], None], clock: Callable[[], float] = time.monotonic) -> None:
+        self._tell = tell
+        self._clock = clock
+        self.up = False
+        self.losses = 0
+        self.cause = ""
+        self.closing = False
+        self._since = clock()
+        self._attempts = 0
+        self._causes: set[str] = set()
+        self._streak = 0
+        self._streak_began = self._since
+        self._told = True
+
+    def lost(self, cause: str) -> None:
+        """The connection was lost."""
+        now = self._clock()
+        if now - self._since > _SOUND_AFTER or not self._streak:
+            self._streak, self._streak_began = 0, now
+        self._streak += 1
+        self._told = self._streak & (self._streak - 1) == 0
+        again = f" ({self._streak} times in {now - self._streak_began:.0f} s)" if self._streak > 1 else ""
+        self.up, self.cause, self._since = False, cause, now
+        self.losses += 1
+        self._attempts = 0
+        self._causes.clear()
+        self._say("reconnecting", f"connection lost: {cause}{again}")
+
+    def failed(self, cause: str) -> None:
+        """An attempt to reconnect failed."""
+        self._attempts += 1
+        self.cause = cause
+        if cause not in self._causes:
+            self._causes.add(cause)
+            self._say("reconnecting", f"cannot reconnect yet: {cause}; trying on")
+
+    def restored(self) -> None:
+        """The connection stands, for the first time or again."""
+        now = self._clock()
+        after, self._since, self.up = now - self._since, now, True
+        attempts = f", {self._attempts} failed attempts" if self._attempts > 1 else ""
+        self._say("connected", f"reconnected after {after:.1f} s{attempts}" if self.losses else "")
+
+    def _say(self, state: str, message: str) -> None:
+        if not self.closing:
+            self._tell(state, message if self._told else "")

@@ -1,0 +1,286 @@
+"""The embedded AWS IoT of ``--local``: MiniStack as a child process, with the shipped policies enforced.
+
+The child is this module run as a program: it keeps every listener on loopback, and stops, removing its files,
+when its standard input ends, which happens however the parent dies.
+"""
+
+import asyncio
+import contextlib
+import importlib
+import importlib.util
+import os
+import select
+import shlex
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import urllib.request
+from collections.abc import Iterator
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from jobs_sandbox.background import start_thread
+from jobs_sandbox.errors import StartError
+
+ACCOUNT = "000000000000"
+REGION = "us-east-1"
+_HOST = "127.0.0.1"
+_START_PATIENCE = 20.0  # seconds; it takes less than one
+_STOP_PATIENCE = 3.0
+_ATTEMPTS = 3
+_LISTENERS = 2  # the control plane and the MQTT endpoint
+_READY = b"ready"
+_ROOT = ("test", "test")  # MiniStack's root credentials are any
+
+
+class LocalIoT(NamedTuple):
+    """What a client needs to join the embedded AWS IoT; the credentials are as short-lived as it is."""
+
+    endpoint: str
+    port: int
+    ca_file: str
+    cert: str
+    key: str
+    region: str
+    thing: str
+    endpoint_url: str
+    environment: dict[str, str]
+
+    def invitation(self) -> str:
+        """How a second client joins, to read and to paste."""
+        joined = [self.endpoint, self.cert, self.key, self.region, self.thing]
+        options = ["--port", str(self.port), "--ca-file", self.ca_file, "--endpoint-url", self.endpoint_url]
+        exports = " ".join(f"{name}={shlex.quote(value)}" for name, value in self.environment.items())
+        rows = {
+            "endpoint": self.endpoint,
+            "port": self.port,
+            "CA": self.ca_file,
+            "certificate": self.cert,
+            "private key": self.key,
+            "thing": self.thing,
+            "control plane": self.endpoint_url,
+        }
+        return "\n".join(
+            [
+                "A local AWS IoT runs for as long as this program does. To join it from another terminal:",
+                *(f"  {name + ':':<15}{value}" for name, value in rows.items()),
+                f"  export {exports}",
+                f"  jobs-sandbox {shlex.join(joined + options)}",
+            ]
+        )
+
+
+def policy(name: str, *, region: str, account: str, thing: str) -> str:
+    """A shipped policy (``device-policy`` or ``control-plane-policy``) with its placeholders filled in."""
+    shipped = files("jobs_sandbox") / "policies"
+    folder = shipped if shipped.is_dir() else Path(__file__).parents[2] / "policies"
+    text = (folder / f"{name}.json").read_text(encoding="utf-8")
+    return text.replace("<region>", region).replace("<account>", account).replace("<thingname>", thing)
+
+
+@contextlib.contextmanager
+def local_iot(thing: str) -> Iterator[LocalIoT]:
+    """Start an embedded AWS IoT, provision a device and an operator in it, and stop it in the end.
+
+    Meanwhile this process's ``AWS_…`` environment is the operator's.
+
+    Raises:
+        StartError: it is not installed, or does not start.
+
+    """
+    if importlib.util.find_spec("ministack") is None or importlib.util.find_spec("cryptography") is None:
+        raise StartError(
+            "--local needs the local extra, which is not installed",
+            cause="jobs-sandbox was installed without it",
+            todo="pip install 'jobs-sandbox[local]', or pip install '.[local]' in a clone.",
+        )
+    folder = Path(tempfile.mkdtemp(prefix="jobs-sandbox-"))
+    child = None
+    environment = dict(os.environ)
+    try:
+        _forget_aws()
+        child, ports = _start(folder)
+        local = _provision(folder, thing, *ports)
+        os.environ.update(local.environment)
+        yield local
+    finally:
+        os.environ.clear()
+        os.environ.update(environment)
+        if child is not None:
+            _stop(child)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _forget_aws() -> None:
+    """No profile, key or endpoint of the user's own account may reach the embedded one, nor a proxy get between."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        del os.environ[name]
+    os.environ |= {
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "NO_PROXY": _HOST,
+    }
+
+
+def _start(folder: Path) -> tuple["subprocess.Popen[bytes]", tuple[int, int]]:
+    """Start MiniStack; the ports are the control plane's and the MQTT endpoint's."""
+    log_path = folder / "ministack.log"
+    word = ""
+    for _ in range(_ATTEMPTS):  # between finding a port and listening on it, another program can take it
+        ports = _free_port(), _free_port()
+        with log_path.open("wb") as log:
+            child = subprocess.Popen(
+                [sys.executable, "-m", "jobs_sandbox.local"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                env=os.environ | _ministack_settings(folder, *ports),
+                start_new_session=True,  # Ctrl-C in the terminal is for the prompt, not for the child
+            )
+        try:
+            importlib.import_module("jobs_sandbox.control_plane")  # boto3 loads while MiniStack starts
+            word = _first_line(child)
+            if word == _READY.decode():
+                return child, ports
+        except BaseException:
+            _stop(child)
+            raise
+        _stop(child)
+    last = log_path.read_text(encoding="utf-8", errors="replace").strip().rpartition("\n")[2]
+    raise StartError(
+        f"the local AWS IoT did not start: {word or last}",
+        cause="the local extra is damaged, or another program takes its ports",
+        todo="try again; if it stays, pip install --force-reinstall 'jobs-sandbox[local]'.",
+    )
+
+
+def _first_line(child: Any) -> str:
+    readable, _, _ = select.select([child.stdout], [], [], _START_PATIENCE)
+    return child.stdout.readline().decode().strip() if readable else "no answer"  # type: ignore[no-any-return]
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((_HOST, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _ministack_settings(folder: Path, gateway_port: int, mqtt_port: int) -> dict[str, str]:
+    return {
+        "AUTH": "true",
+        "BIND_HOST": _HOST,
+        "GATEWAY_PORT": str(gateway_port),
+        "IOT_MTLS_PORT": str(mqtt_port),
+        "LOG_LEVEL": "ERROR",
+        "MINISTACK_ACCOUNT_ID": ACCOUNT,
+        "MINISTACK_REGION": REGION,
+        "PERSIST_STATE": "0",
+        "SERVICES": "iot,iam,sts",
+        "TMPDIR": str(folder),
+    }
+
+
+def _stop(child: "subprocess.Popen[bytes]") -> None:
+    """End the child: by the end of its input, or, if it does not listen, outright."""
+    pipes: Any = child
+    pipes.stdin.close()
+    try:
+        child.wait(_STOP_PATIENCE)
+    except BaseException:
+        child.kill()
+        child.wait()
+        raise
+    finally:
+        pipes.stdout.close()
+
+
+def _provision(folder: Path, thing: str, gateway_port: int, mqtt_port: int) -> LocalIoT:
+    """A device certificate with the device policy, and an operator's keys with the control plane policy."""
+    from jobs_sandbox.control_plane import new_client  # loaded while the child started
+
+    url = f"http://{_HOST}:{gateway_port}"
+    iot, iam = (new_client(service, region=REGION, endpoint_url=url, keys=_ROOT) for service in ("iot", "iam"))
+    names = {"region": REGION, "account": ACCOUNT, "thing": thing}
+
+    iot.create_policy(policyName="device", policyDocument=policy("device-policy", **names))
+    identity = iot.create_keys_and_certificate(setAsActive=True)
+    iot.attach_policy(policyName="device", target=identity["certificateArn"])
+
+    iam.create_user(UserName="operator")
+    document = policy("control-plane-policy", **names)
+    iam.put_user_policy(UserName="operator", PolicyName="control-plane", PolicyDocument=document)
+    access_key = iam.create_access_key(UserName="operator")["AccessKey"]
+
+    for name, content in (
+        ("ca.pem", _get(f"{url}/_ministack/iot/ca.pem").decode()),
+        ("certificate.pem", identity["certificatePem"]),
+        ("private.key", identity["keyPair"]["PrivateKey"]),
+    ):
+        (folder / name).touch(mode=0o600)
+        (folder / name).write_text(content, encoding="ascii")
+    return LocalIoT(
+        endpoint=_HOST,
+        port=mqtt_port,
+        ca_file=str(folder / "ca.pem"),
+        cert=str(folder / "certificate.pem"),
+        key=str(folder / "private.key"),
+        region=REGION,
+        thing=thing,
+        endpoint_url=url,
+        environment={
+            "AWS_ACCESS_KEY_ID": access_key["AccessKeyId"],
+            "AWS_SECRET_ACCESS_KEY": access_key["SecretAccessKey"],
+            "AWS_DEFAULT_REGION": REGION,
+            "AWS_ENDPOINT_URL": url,
+        },
+    )
+
+
+def _get(url: str) -> bytes:
+    """A GET from loopback, past any proxy."""
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with opener.open(url, timeout=_STOP_PATIENCE) as response:
+        body: bytes = response.read()
+        return body
+
+
+def _serve() -> None:  # pragma: no cover - runs in the child process, where the integration tests meet it
+    """Be MiniStack, on loopback only, for as long as standard input lasts."""
+    create_server = asyncio.BaseEventLoop.create_server
+    listening = []
+
+    async def create_loopback_server(
+        loop: asyncio.BaseEventLoop, factory: Any, host: Any = None, port: Any = None, **options: Any
+    ) -> Any:
+        """MiniStack's MQTT listener asks for every interface, and lets in who shows no certificate."""
+        try:
+            server = await create_server(loop, factory, host and _HOST, port, **options)
+        except OSError as error:
+            os.write(1, f"port {port}: {error}\n".encode())
+            raise
+        listening.append(server)
+        if len(listening) == _LISTENERS:
+            os.write(1, _READY + b"\n")
+            os.dup2(2, 1)  # from here on nobody reads the pipe
+        return server
+
+    def stop_at_end_of_input() -> None:
+        sys.stdin.buffer.read()
+        shutil.rmtree(os.environ["TMPDIR"], ignore_errors=True)
+        os._exit(0)
+
+    asyncio.BaseEventLoop.create_server = create_loopback_server  # type: ignore[method-assign, assignment]
+    start_thread(stop_at_end_of_input, "stdin")
+    sys.argv = ["ministack"]
+    from ministack.app import main  # not before the listeners are in hand
+
+    main()
+
+
+if __name__ == "__main__":  # pragma: no cover
+    _serve()

@@ -1,0 +1,199 @@
+"""One session: runs lines, waits for answers, takes in events. Knows the planes and the terminal as Protocols only."""
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable
+
+from jobs_sandbox.answers import Answer, Pending
+from jobs_sandbox.commands import ControlPlane, DataPlane, help_lines, parse
+from jobs_sandbox.console import Console
+from jobs_sandbox.errors import Rejected, RequestFailed, SandboxError
+from jobs_sandbox.known import KnownExecutions
+
+# The data plane's own timer runs out first and knows the cause; this one is for a control plane that does not.
+_GRACE = 1.0
+
+
+class Session:
+    """What the commands work on, and what the data plane tells.
+
+    Attributes:
+        control, data: the planes, set once they are there.
+        known: what was learnt about the thing's executions.
+        state: of the connection: ``connecting``, ``connected``, ``reconnecting`` or ``stopped``.
+        since: when that state began, on the monotonic clock.
+        on_change: called after an event or a change of state, from any thread.
+
+    """
+
+    control: ControlPlane
+    data: DataPlane
+
+    def __init__(self, console: Console, thing: str, timeout: int) -> None:
+        self._console = console
+        self._thing = thing
+        self._timeout = timeout
+        self.known = KnownExecutions()
+        self.state = "connecting"
+        self.since = time.monotonic()
+        self.on_change: Callable[[], None] = lambda: None
+        self._arrived = threading.Condition()
+        self._unclaimed: Counter[str] = Counter()
+
+    # Commands
+
+    def run(self, line: str) -> None:
+        """Do what a line says, and show the answer.
+
+        Raises:
+            SandboxError: it failed; a `Rejected` has been shown already.
+            Quit: the user wants to leave.
+            KeyboardInterrupt: the user no longer waits; a late answer will be shown as such.
+
+        """
+        invocation = parse(line)
+        if invocation is None:
+            return
+        if invocation.command.look:  # an event that is waited for next is one that this command caused
+            with self._arrived:
+                self._unclaimed.clear()
+        pending = invocation.command.handler(self, *invocation.arguments)
+        if pending is None:
+            return
+        pending.label = " ".join([invocation.command.name, *invocation.arguments[:1]])
+        try:
+            answer = self._answer(pending)
+        except Rejected as error:
+            self._console.rejected(Answer("Service Request Rejected", error.body, error.payload))
+            raise
+        except RequestFailed as error:
+            if error.uncertain and invocation.command.look:
+                look = invocation.command.look.format(*invocation.arguments)
+                error.todo = f"its outcome is unknown, it may have been carried out: {look}."
+            raise
+        self.known.learn(answer, *(invocation.arguments if answer.title == "UpdateJobExecutionResult" else ()))
+        self._console.response(answer)
+
+    def _answer(self, pending: Pending) -> Answer:
+        try:
+            return pending.result(self._timeout + _GRACE)
+        except KeyboardInterrupt:
+            pending.add_done_callback(lambda _: self._late(pending))
+            raise
+        except TimeoutError:
+            pending.add_done_callback(lambda _: self._late(pending))
+            raise pending.unanswered(self._timeout + _GRACE) from None
+
+    def _late(self, pending: Pending) -> None:
+        error = pending.exception()
+        if error is None:
+            self.late_answer(pending.result(), pending)
+        elif isinstance(error, Rejected):
+            self.late_answer(Answer("Service Request Rejected", error.body, error.payload), pending)
+        else:
+            self._console.warning(f"`{pending.label}`, no longer waited for, failed: {error}")
+
+    def wait(self, seconds: float | None, event: str | None) -> None:
+        """Wait so long, or until an event arrives that no earlier ``wait`` was given.
+
+        Raises:
+            RequestFailed: the event did not come in time.
+
+        """
+        seconds = self._timeout if seconds is None else seconds
+        with self._arrived:
+            if self._arrived.wait_for(lambda: event is not None and self._unclaimed[event] > 0, seconds):
+                self._unclaimed[str(event)] -= 1
+                return
+        if event is not None:
+            topic = f"$aws/things/{self._thing}/jobs/{_TOPICS[event]}"
+            raise RequestFailed(
+                f"no {event} within {seconds:g} s",
+                cause=f"nothing caused one; or no policy of the certificate allows iot:Receive on topic/{topic}",
+                todo="get-pending-job-executions shows what is pending.",
+            )
+
+    def show_help(self) -> None:
+        """Show the supported commands."""
+        self._console.response(Answer("Help", {"lines": help_lines()}))
+
+    # What the data plane tells, on the SDK's threads
+
+    def event(self, answer: Answer) -> None:
+        """Show an event, and wake who waits for it."""
+        self.known.learn(answer)
+        self._console.event(answer)
+        if not answer.note:
+            with self._arrived:
+                self._unclaimed[answer.title] += 1
+                self._arrived.notify_all()
+        self.on_change()
+
+    def late_answer(self, answer: Answer, request: Pending) -> None:
+        """Show an answer that nobody waits for any more, marked as such."""
+        self.known.learn(answer)
+        self._console.response(answer._replace(note=f"late answer to: {request.label}"))
+        self.on_change()
+
+    def caught_up(self, pending: Answer) -> None:
+        """Show what changed while the connection was down, if anything did."""
+        unknown = self.known.counts() is None
+        changes = self.known.changes(pending)
+        self.known.learn(pending)
+        if changes:
+            note = "while the connection was down" + (", or before: nothing was known of them" if unknown else "")
+            self._console.event(Answer("MissedChanges", {"jobs": changes}, note=note))
+        self.on_change()
+
+    def learn_pending(self) -> None:
+        """Ask, without a word, what is pending: for the counts in the toolbar."""
+        asked = self.data.get_pending_job_executions()
+
+        def answered(_: object) -> None:
+            if asked.exception() is None:
+                self.known.learn(asked.result())
+                self.on_change()
+
+        asked.add_done_callback(answered)
+
+    def connection(self, state: str, message: str) -> None:
+        """Keep the state of the connection, and tell why it changed."""
+        self.state, self.since = state, time.monotonic()
+        if message:
+            (self._console.notice if state == "connected" else self._console.warning)(message)
+        self.on_change()
+
+    def warning(self, message: str) -> None:
+        """Tell something that the user should know."""
+        self._console.warning(message)
+
+
+_TOPICS = {"JobExecutionsChangedEvent": "notify", "NextJobExecutionChangedEvent": "notify-next"}
+
+
+def run_script(session: Session, console: Console, lines: Iterable[bytes]) -> bool:
+    """Run lines from a pipe, one after another; blank ones and ``#`` comments are passed over.
+
+    Returns:
+        Whether every command succeeded. A failure is told with its line number, and the rest goes on.
+
+    Raises:
+        Quit: a line said so.
+
+    """
+    succeeded = True
+    for number, raw in enumerate(lines, 1):
+        if console.closed:
+            break
+        line = raw.decode("utf-8", "backslashreplace").rstrip("\r\n")
+        if line.lstrip().startswith("#"):
+            continue
+        try:
+            session.run(line)
+        except SandboxError as error:
+            succeeded = False
+            error.place = {"line": number, "command": line[:80]}
+            console.error(error)
+        console.flush()
+    return succeeded

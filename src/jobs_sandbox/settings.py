@@ -1,0 +1,26 @@
+"""The settings of one run: what the command line says, checked, and nothing else."""
+
+import uuid
+from typing import NamedTuple
+
+
+def new_client_id() -> str:
+    """A client id that the shipped device policy allows to connect: ``test-<uuid4>``."""
+    return f"test-{uuid.uuid4()}"
+
+
+class Settings(NamedTuple):
+    """One run's settings; ``timeout`` is in whole seconds, paths are as the user wrote them."""
+
+    endpoint: str
+    cert: str
+    key: str
+    region: str
+    thing: str
+    client_id: str
+    port: int = 8883
+    ca_file: str | None = None
+    profile: str | None = None
+    endpoint_url: str | None = None
+    timeout: int = 5
+    output: str = "text"
