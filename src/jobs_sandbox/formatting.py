@@ -27,7 +27,7 @@ def _as_escape(found: re.Match[str]) -> str:
 
 def escape_lines(text: str) -> str:
     """The same, line by line: for our own layout around words that came from elsewhere."""
-    return "\n".join(map(escape, text.split("\n")))
+    return "\n".join(escape(line) for line in text.split("\n"))
 
 
 def header(title: str) -> str:
@@ -102,7 +102,7 @@ def _fields(*names: str) -> Callable[[dict[str, Any]], str]:
     return layout
 
 
-_LAYOUTS = {
+_LAYOUTS: dict[str, Callable[[dict[str, Any]], str]] = {
     "CreateJobOutput": _fields("description", "jobArn", "jobId"),
     "DeleteJobOutput": _fields("jobId"),
     "Help": lambda body: "\n".join(body["lines"]),

@@ -160,7 +160,7 @@ def _start(folder: Path) -> tuple["subprocess.Popen[bytes]", tuple[int, int]]:
 
 def _first_line(child: Any) -> str:
     readable, _, _ = select.select([child.stdout], [], [], _START_PATIENCE)
-    return child.stdout.readline().decode().strip() if readable else "no answer"  # type: ignore[no-any-return]
+    return str(child.stdout.readline(), "utf-8").strip() if readable else "no answer"
 
 
 def _free_port() -> int:
