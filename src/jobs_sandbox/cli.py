@@ -98,9 +98,9 @@ def _run(options: argparse.Namespace, console: "Console", signals: "_Signals", *
             return FAILED
         if not interactive:
             return OK if run_script(session, console, sys.stdin.buffer) else FAILED
-        from jobs_sandbox.repl import Repl
+        from jobs_sandbox.repl import run_repl
 
-        Repl(session, console, settings).run()
+        run_repl(session, console, settings)
         return OK
 
 

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -178,7 +178,7 @@ def _seconds(value: str) -> str:
     return value
 
 
-_JOB = Parameter("<jobId>", _job_id, lambda known: ((job_id, "job") for job_id in known.job_ids()))
+_JOB = Parameter("<jobId>", _job_id, lambda known: known.job_ids().items())
 _JOB_OR_NEXT = Parameter(
     "<jobId>", _job_id_or_next, lambda known: [*_JOB.candidates(known), ("$next", "the next execution to run")]
 )
@@ -303,14 +303,14 @@ class Invocation(NamedTuple):
 
 
 def parse(line: str) -> Invocation | None:
-    """A line as typed → what to do; None for a blank line.
+    """A line as typed → what to do; None for a blank line or a ``#`` comment.
 
     Raises:
         UsageError: the line is no valid command. Nothing of it may be sent.
 
     """
     name, rest = _split(line)
-    if not name:
+    if not name or name.startswith("#"):
         return None
     command = COMMANDS.get(_ALIASES.get(name, name))
     if command is None:
@@ -341,6 +341,32 @@ def help_lines() -> list[str]:
         for command in COMMANDS.values():
             if command.plane == plane:
                 lines += [f"  {command.usage}", f"      {command.summary}"]
+    return lines
+
+
+def complete(text: str, known: KnownExecutions) -> Iterator[tuple[str, str, int]]:
+    """Completions at the end of ``text``: candidate, its meaning, and how many characters it replaces."""
+    word, rest = _split(text)
+    if text.lstrip() == word:
+        yield from ((name, row.summary, len(word)) for name, row in COMMANDS.items() if name.startswith(word))
+    elif command := COMMANDS.get(word):
+        for parameter in command.parameters:
+            before, (word, rest) = rest, (rest, "") if parameter.rest else _split(rest)
+            if before == word:
+                for candidate, meaning in parameter.candidates(known):
+                    if candidate.lower().startswith(word.lower()):
+                        yield candidate, meaning, len(word)
+                return
+
+
+def logical_lines(text: str) -> list[str]:
+    """Pasted or edited text → commands: a line each, but for a job document whose braces are still open."""
+    lines: list[str] = []
+    for line in text.split("\n"):
+        if lines and is_open_document(lines[-1]):
+            lines[-1] += f"\n{line}"
+        else:
+            lines.append(line)
     return lines
 
 

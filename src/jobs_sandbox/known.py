@@ -18,10 +18,11 @@ class KnownExecutions:
         self._ids: dict[str, None] = {}
         self._status: dict[str, str] | None = None
 
-    def job_ids(self) -> list[str]:
-        """Every job id seen, the most recent first."""
+    def job_ids(self) -> dict[str, str]:
+        """Every job id seen, the most recent first, with what is known of its execution."""
         with self._lock:
-            return list(reversed(self._ids))
+            status = self._status or {}
+            return {job_id: status.get(job_id, "not pending") for job_id in reversed(self._ids)}
 
     def counts(self) -> tuple[int, int] | None:
         """How many executions are queued and in progress; None when nothing was heard yet."""

@@ -1,19 +1,47 @@
-"""The prompt: session, completion, toolbar, loop. The only importer of prompt_toolkit."""
+"""The prompt: completion, history, toolbar, loop. The only importer of prompt_toolkit."""
 
 import asyncio
+import os
+import re
+import sys
+import termios
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 from prompt_toolkit import PromptSession
-from prompt_toolkit.application import run_in_terminal
+from prompt_toolkit.application import create_app_session, run_in_terminal
+from prompt_toolkit.auto_suggest import AutoSuggestFromHistory
+from prompt_toolkit.completion import CompleteEvent, Completer, Completion, PathCompleter
+from prompt_toolkit.document import Document
+from prompt_toolkit.filters import Condition
+from prompt_toolkit.history import FileHistory, History, InMemoryHistory
+from prompt_toolkit.output import ColorDepth
+from prompt_toolkit.output.plain_text import PlainTextOutput
+from prompt_toolkit.utils import is_dumb_terminal
 
-from jobs_sandbox.commands import Quit
+from jobs_sandbox.commands import Quit, complete, is_open_document, logical_lines
 from jobs_sandbox.console import Console
 from jobs_sandbox.errors import Rejected, SandboxError
+from jobs_sandbox.known import KnownExecutions
 from jobs_sandbox.session import Session
 from jobs_sandbox.settings import Settings
 
 PROMPT = "jobs-sandbox> "
+_FILE = "file://"
+# A line that carries one of these is not kept, whoever pasted it.
+_SECRET = re.compile("PRIVATE KEY-----|secret_?access_?key|session_?token", re.IGNORECASE)
+
+
+def run_repl(session: Session, console: Console, settings: Settings) -> None:
+    """Prompt, run, and again, until quit or Ctrl-D."""
+    if is_dumb_terminal():
+        with create_app_session(output=PlainTextOutput(sys.stdout)):  # writes no escape sequence at all
+            Repl(session, console, settings).run()
+    else:
+        Repl(session, console, settings).run()
 
 
 class Repl:
@@ -23,36 +51,152 @@ class Repl:
         self._session = session
         self._console = console
         self._settings = settings
-        self._prompt: PromptSession[str] = PromptSession(PROMPT)
+        self._prompt: PromptSession[str] = PromptSession(
+            PROMPT,
+            completer=_TableCompleter(session.known),
+            history=open_history(history_path(), console.warning),
+            auto_suggest=AutoSuggestFromHistory(),
+            bottom_toolbar=self._toolbar,
+            refresh_interval=1.0,  # the toolbar counts seconds
+            multiline=Condition(lambda: is_open_document(self._prompt.default_buffer.text)),
+            prompt_continuation=lambda width, *_: " " * width,
+            color_depth=ColorDepth.DEPTH_1_BIT if "NO_COLOR" in os.environ else None,
+        )
 
     def run(self) -> None:
         """Prompt, run, and again, until quit or Ctrl-D."""
         painter = _Painter(self._prompt)
         self._console.paint = painter
-        try:
-            while True:
-                self._console.flush()
-                try:
-                    text = self._prompt.prompt(pre_run=painter.wait_for_writes)
-                    self._session.run(text)
-                except KeyboardInterrupt:
-                    continue
-                except (EOFError, Quit):
-                    return
-                except Rejected:
-                    continue
-                except SandboxError as error:
-                    self._console.error(error)
-        finally:
+        self._session.on_change = self._prompt.app.invalidate
+        self._session.learn_pending()
+        while True:
             self._console.flush()
+            try:
+                with painter.prompting():
+                    text = self._prompt.prompt(pre_run=painter.wait_for_writes)
+            except KeyboardInterrupt:
+                continue
+            except EOFError:
+                return
+            try:
+                with _keys_unseen():
+                    for line in logical_lines(text):
+                        self._run(line)
+            except KeyboardInterrupt:
+                self._console.warning("no longer waiting; the answer will be shown if it comes.")
+            except Quit:
+                return
+
+    def _run(self, line: str) -> None:
+        try:
+            self._session.run(line)
+        except Rejected:
+            pass  # its block has been shown
+        except SandboxError as error:
+            self._console.error(error)
+
+    def _toolbar(self) -> str:
+        state, settings = self._session.state, self._settings
+        if state == "reconnecting":
+            state += f" for {time.monotonic() - self._session.since:.0f} s"
+        counts = self._session.known.counts()
+        queued, in_progress = ("?", "?") if counts is None else counts
+        return " │ ".join(
+            [
+                f" {state}",
+                f"{queued} queued, {in_progress} in progress",
+                settings.thing,
+                f"{settings.endpoint}:{settings.port}",
+            ]
+        )
+
+
+class _TableCompleter(Completer):
+    """Completions from the command table, and file names after ``file://``."""
+
+    def __init__(self, known: KnownExecutions) -> None:
+        self._known = known
+        self._paths = PathCompleter(expanduser=True)
+
+    def get_completions(self, document: Document, complete_event: CompleteEvent) -> Iterator[Completion]:
+        text = document.text_before_cursor
+        if is_file := re.match(rf"\s*create-job\s+\S+\s+{_FILE}(.*)", text):
+            yield from self._paths.get_completions(Document(is_file[1]), complete_event)
+            return
+        for candidate, meaning, replaced in complete(text, self._known):
+            yield Completion(candidate, -replaced, display_meta=meaning)
+
+
+def history_path() -> Path:
+    """Where the history is kept: the state folder of the XDG Base Directory Specification."""
+    state = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
+    return Path(state).expanduser() / "jobs-sandbox" / "history"
+
+
+def open_history(path: Path, warn: Callable[[str], None]) -> History:
+    """The lines of earlier sessions, private to the user; without them, and a word of why, if that cannot be."""
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.touch(mode=0o600)
+        path.chmod(0o600)
+        path.open("ab+").close()
+    except OSError as error:
+        warn(f"no history is kept: {path}: {error.strerror or error}")
+        return InMemoryHistory()
+    return _PrivateHistory(str(path), warn)
+
+
+class _PrivateHistory(FileHistory):
+    """A history file that survives a full disk, and into which neither secrets nor lines after a space go."""
+
+    def __init__(self, filename: str, warn: Callable[[str], None]) -> None:
+        super().__init__(filename)
+        self._warn: Callable[[str], None] | None = warn
+
+    def append_string(self, string: str) -> None:
+        if not string.startswith(" ") and not _SECRET.search(string):
+            super().append_string(string)
+
+    def store_string(self, string: str) -> None:
+        try:
+            super().store_string(string)
+        except OSError as error:
+            if self._warn:
+                self._warn(f"the history can no longer be written: {error.strerror or error}")
+            self._warn = None
+
+
+@contextmanager
+def _keys_unseen() -> Iterator[None]:
+    """What is typed while a command runs is not echoed between its blocks; the next prompt takes and shows it."""
+    terminal = sys.stdin.fileno()
+    before = termios.tcgetattr(terminal)
+    unseen = before[:]
+    unseen[3] &= ~termios.ECHO
+    termios.tcsetattr(terminal, termios.TCSANOW, unseen)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(terminal, termios.TCSANOW, before)
 
 
 class _Painter:
     """Writes above the prompt while one is shown, and straight to the terminal otherwise."""
 
     def __init__(self, prompt: "PromptSession[str]") -> None:
-        self._app = prompt.app
+        self._prompt = prompt
         self._lock = threading.Lock()
+        self._dumb = is_dumb_terminal()
+        self._prompting = False
+
+    @contextmanager
+    def prompting(self) -> Iterator[None]:
+        """While the prompt is shown."""
+        self._prompting = True
+        try:
+            yield
+        finally:
+            self._prompting = False
 
     def wait_for_writes(self) -> None:
         """Hold the first drawing of the prompt until a write that has begun without it is done."""
@@ -60,10 +204,12 @@ class _Painter:
             pass
 
     def __call__(self, write: Callable[[], None]) -> None:
+        """Write; on the console's own thread."""
+        app = self._prompt.app
         with self._lock:
-            loop = self._app.loop if self._app.is_running else None
+            loop = app.loop if app.is_running else None
             if loop is None:
-                write()
+                self._write_plainly(write)
                 return
         once = _Once(write)
         done = threading.Event()
@@ -73,13 +219,23 @@ class _Painter:
 
         try:
             loop.call_soon_threadsafe(draw)
-            while not done.wait(0.1) and self._app.loop is loop:
+            while not done.wait(0.1) and app.loop is loop:
                 pass
         except RuntimeError:  # the prompt has just ended, and its loop with it
             pass
         once()
         if once.error:
             raise once.error
+
+    def _write_plainly(self, write: Callable[[], None]) -> None:
+        """Write below what is typed on a terminal that cannot move its cursor, and show that again."""
+        typing = self._dumb and self._prompting
+        if typing:
+            sys.stdout.write("\n")
+        write()
+        if typing:
+            sys.stdout.write(PROMPT + self._prompt.default_buffer.text)
+            sys.stdout.flush()
 
 
 class _Once:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 
 from jobs_sandbox.answers import Answer, Pending
-from jobs_sandbox.commands import ControlPlane, DataPlane, help_lines, parse
+from jobs_sandbox.commands import ControlPlane, DataPlane, Quit, help_lines, parse
 from jobs_sandbox.console import Console
 from jobs_sandbox.errors import Rejected, RequestFailed, SandboxError
 from jobs_sandbox.known import KnownExecutions
@@ -173,13 +173,10 @@ _TOPICS = {"JobExecutionsChangedEvent": "notify", "NextJobExecutionChangedEvent"
 
 
 def run_script(session: Session, console: Console, lines: Iterable[bytes]) -> bool:
-    """Run lines from a pipe, one after another; blank ones and ``#`` comments are passed over.
+    """Run lines from a pipe, one after another, to their end or to ``quit``; blank ones and ``#`` comments do nothing.
 
     Returns:
         Whether every command succeeded. A failure is told with its line number, and the rest goes on.
-
-    Raises:
-        Quit: a line said so.
 
     """
     succeeded = True
@@ -187,10 +184,10 @@ def run_script(session: Session, console: Console, lines: Iterable[bytes]) -> bo
         if console.closed:
             break
         line = raw.decode("utf-8", "backslashreplace").rstrip("\r\n")
-        if line.lstrip().startswith("#"):
-            continue
         try:
             session.run(line)
+        except Quit:
+            break
         except SandboxError as error:
             succeeded = False
             error.place = {"line": number, "command": line[:80]}
