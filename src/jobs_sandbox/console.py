@@ -3,6 +3,7 @@
 import threading
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple, TextIO
 
 from jobs_sandbox.answers import Answer
@@ -21,6 +22,7 @@ _PLAIN = "\x1b[0m"
 class _Item(NamedTuple):
     kind: str
     content: Answer | SandboxError | str
+    fields: dict[str, object] | None = None
 
 
 class Console:
@@ -71,11 +73,11 @@ class Console:
                 return
             self._events += 1
             self._event_bytes += len(answer.payload)
-        self._enqueue(_Item("event", answer))
+            self._enqueue(_Item("event", answer))
 
     def error(self, error: SandboxError) -> None:
         """Tell a failure."""
-        self._enqueue(_Item("error", error))
+        self._enqueue(_Item("warning", error))
 
     def warning(self, message: str) -> None:
         """Tell something that the user should know."""
@@ -83,12 +85,7 @@ class Console:
 
     def notice(self, message: str, **fields: object) -> None:
         """Tell what the program does; as JSON, with ``fields`` instead of the message where there are any."""
-        self._enqueue(
-            _Item(
-                "notice",
-                json_line({"type": "Notice"} | (fields or {"message": message})) if self._json else message + "\n",
-            )
-        )
+        self._enqueue(_Item("notice", message, fields))
 
     def flush(self) -> None:
         """Wait until all that was enqueued before is written, or cannot be."""
@@ -123,7 +120,7 @@ class Console:
                     self._dropped = 0
             if not self.closed:
                 try:
-                    self.paint(lambda batch=batch: self._write(batch))  # type: ignore[misc]
+                    self.paint(partial(self._write, batch))
                 except (OSError, ValueError):  # a closed pipe, a terminal that is gone, a closed file
                     self.closed = True
                     self._on_closed()
@@ -142,16 +139,15 @@ class Console:
         stream.flush()
 
     def _text(self, item: _Item) -> str:
-        kind, content = item
+        kind, content, fields = item
         if isinstance(content, Answer):
             text = block_json(content) if self._json else block_text(content)
         elif isinstance(content, SandboxError):
             text = error_json(content) if self._json else error_text(content)
-            kind = "warning"
-        elif kind == "warning":
-            text = json_line({"type": "Warning", "message": content}) if self._json else escape_lines(content) + "\n"
+        elif self._json:
+            text = json_line({"type": kind.title()} | (fields or {"message": content}))
         else:
-            text = content
+            text = escape_lines(content) + "\n"
         if self._colour and kind in _COLOURS:
             first, rest = text.split("\n", 1)
             text = f"{_COLOURS[kind]}{first}{_PLAIN}\n{rest}"

@@ -42,14 +42,18 @@ class ControlPlane:
 
     def ensure_thing(self) -> bool:
         """Make sure that the thing exists (DescribeThing, CreateThing); True if it had to be created."""
-        thing = self._settings.thing
+        name, created = self._settings.thing, False
         try:
-            described = self._call("describe_thing", thingName=thing)
+            thing = self._call("describe_thing", thingName=name)
         except _NotFound:
-            self._thing_arn = self._call("create_thing", thingName=thing)["thingArn"]
-            return True
-        self._thing_arn = described["thingArn"]
-        return False
+            thing, created = self._call("create_thing", thingName=name), True
+        if "thingArn" not in thing:
+            raise RequestFailed(
+                "the control plane answered, but not as AWS IoT does",
+                cause="a wrong --endpoint-url, or a proxy that answers in its place",
+            )
+        self._thing_arn = thing["thingArn"]
+        return created
 
     def create_job(self, job_id: str, document: str) -> Answer:
         """Create a job that targets the thing (CreateJob, ``SNAPSHOT``).
@@ -70,7 +74,8 @@ class ControlPlane:
             targetSelection="SNAPSHOT",
         )
         return Answer(
-            "CreateJobOutput", {"description": created.get("description"), "jobArn": created["jobArn"], "jobId": job_id}
+            "CreateJobOutput",
+            {"description": created.get("description"), "jobArn": created.get("jobArn"), "jobId": job_id},
         )
 
     def delete_job(self, job_id: str) -> Answer:
@@ -123,7 +128,7 @@ def _explained(action: str, settings: Settings, call: Callable[[], T]) -> T:
         return call()
     except boto.ClientError as error:
         raise _from_service(action, error) from error
-    except (boto.BotoCoreError, ValueError) as error:
+    except Exception as error:  # besides its own errors: ValueError for a bad URL, and what its parsers stumble over
         raise _from_boto(action, settings, error) from error
 
 
@@ -140,11 +145,13 @@ def _from_service(action: str, error: Any) -> RequestFailed:
     code = error.response.get("Error", {}).get("Code", "")
     message = error.response.get("Error", {}).get("Message", "")
     what = f"{action} failed: {code}: {message}"
+    metadata = error.response.get("ResponseMetadata", {})
+    retried = metadata.get("RetryAttempts", 0) > 0
     if code == "ResourceNotFoundException":
-        return _NotFound(what)
+        return _NotFound(what, uncertain=retried)  # perhaps the first attempt to delete it succeeded
     if code == "ResourceAlreadyExistsException":
         exists = AlreadyExists(what, todo="choose another job id, or delete that job first.")
-        exists.retried = error.response.get("ResponseMetadata", {}).get("RetryAttempts", 0) > 0
+        exists.retried = retried
         exists.job_arn = error.response.get("resourceArn", "")
         return exists
     if code in ("AccessDeniedException", "AccessDenied", "UnauthorizedException"):
@@ -167,8 +174,7 @@ def _from_service(action: str, error: Any) -> RequestFailed:
     if code == "InvalidStateTransitionException":
         todo = "get-pending-job-executions shows what is left; finish it with update-job-execution first."
         return RequestFailed(what, cause="not all of its job executions are terminal", todo=todo)
-    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    return RequestFailed(what, uncertain=status >= 500)  # noqa: PLR2004 - an HTTP server error
+    return RequestFailed(what, uncertain=metadata.get("HTTPStatusCode", 0) >= 500)  # noqa: PLR2004 - an HTTP server error
 
 
 def _from_boto(action: str, settings: Settings, error: Exception) -> RequestFailed:

@@ -1,7 +1,6 @@
 """Answers, events and errors → text or JSON lines. Pure: knows no SDK, no terminal, no clock."""
 
 import json
-import math
 import re
 from collections.abc import Callable
 from typing import Any
@@ -79,8 +78,8 @@ def json_line(value: object) -> str:
     """One line of JSON, safe to show: text beyond ASCII as itself, what could drive a terminal escaped."""
     try:
         text = json.dumps(value, ensure_ascii=False, allow_nan=False)
-    except ValueError:  # NaN and Infinity: the SDK lets them through, JSON knows neither
-        text = json.dumps(_without_nan(value), ensure_ascii=False)
+    except ValueError:  # NaN and Infinity: the SDK lets them through; JSON, which knows neither, gets their names
+        text = json.dumps(json.loads(json.dumps(value), parse_constant=str), ensure_ascii=False)
     return escape(text) + "\n"
 
 
@@ -111,14 +110,3 @@ _LAYOUTS: dict[str, Callable[[dict[str, Any]], str]] = {
 
 def _decode(payload: bytes) -> str:
     return payload.decode("utf-8", "backslashreplace")
-
-
-def _without_nan(value: object) -> object:
-    match value:
-        case dict():
-            return {key: _without_nan(item) for key, item in value.items()}
-        case list():
-            return [_without_nan(item) for item in value]
-        case float() if not math.isfinite(value):
-            return str(value)
-    return value
