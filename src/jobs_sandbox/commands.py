@@ -1,14 +1,17 @@
 """The command table: parsing, dispatch, help and completion all come from it. Knows the planes as Protocols only."""
 
 import json
+import os
 import re
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from jobs_sandbox.answers import Answer, Pending
 from jobs_sandbox.background import in_background
 from jobs_sandbox.errors import AlreadyExists, SandboxError, UsageError
+from jobs_sandbox.formatting import escape
 from jobs_sandbox.known import KnownExecutions
 
 STATUSES = {
@@ -132,12 +135,12 @@ def _document(value: str) -> str:
     """The job document: JSON text, or ``file://`` and the path of a file that holds it."""
     text = value
     if value.startswith("file://"):
-        path = Path(value.removeprefix("file://")).expanduser()
+        path = os.path.expanduser(value.removeprefix("file://"))
         try:
-            text = path.read_text(encoding="utf-8")
+            text = Path(path).read_bytes().decode("utf-8-sig")
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or error
-            raise UsageError(f"the job document {_short(str(path))} cannot be read: {reason}") from error
+            raise UsageError(f"the job document {_short(path)} cannot be read: {reason}") from error
     try:
         json.loads(text, parse_constant=_no_constant)
     except json.JSONDecodeError as error:
@@ -155,10 +158,18 @@ def _no_constant(name: str) -> None:
 
 def _caret(text: str, error: json.JSONDecodeError) -> str:
     """The line that is wrong, cut to what a terminal shows, and a caret under the place."""
+    from unicodedata import category, east_asian_width  # only a mistake needs them
+
     line = text.split("\n")[error.lineno - 1]
-    begin = max(0, error.colno - 41)
+    place = error.colno - 1
+    begin = max(0, place - 40)
     where = f"line {error.lineno}: " if "\n" in text else ""
-    return f"  {where}{line[begin : begin + 60]}\n  {' ' * (len(where) + error.colno - 1 - begin)}^"
+    before = escape(where + line[begin:place])
+    columns = sum(
+        0 if category(character) in ("Mn", "Me", "Cf") else 2 if east_asian_width(character) in "FW" else 1
+        for character in before
+    )
+    return f"  {before}{escape(line[place : begin + 60])}\n  {' ' * columns}^"
 
 
 def _seconds_or_event(value: str) -> str:
@@ -198,23 +209,26 @@ def _create_job(sandbox: Sandbox, job_id: str, document: str) -> Pending:
         try:
             return sandbox.control.create_job(job_id, document)
         except AlreadyExists as error:
-            if error.retried and _is_ours(sandbox.data.describe_job_execution(job_id), document):
-                body = {"description": None, "jobArn": error.job_arn, "jobId": job_id}
-                note = "the first answer was lost and the retry found the job there, with this document"
-                return Answer("CreateJobOutput", body, note=note)
+            if error.retried:
+                ours = _is_ours(sandbox.data.describe_job_execution(job_id), document)
+                if ours:
+                    body = {"description": None, "jobArn": error.job_arn, "jobId": job_id}
+                    note = "the first answer was lost and the retry found the job there, with this document"
+                    return Answer("CreateJobOutput", body, note=note)
+                error.uncertain = ours is None
             raise
 
     in_background(create, pending)
     return pending
 
 
-def _is_ours(described: Pending, document: str) -> bool:
-    """Whether the job that exists carries the document that was to be created."""
-    try:
-        body = described.result().body or {}
-    except SandboxError:
-        return False
-    return bool((body.get("execution") or {}).get("jobDocument") == json.loads(document))
+def _is_ours(described: Pending, document: str) -> bool | None:
+    """Whether the job that exists carries the document that was to be created; None if that cannot be seen."""
+    with suppress(SandboxError):
+        match described.result().body:
+            case {"execution": {"jobDocument": found}}:
+                return bool(found == json.loads(document))
+    return None
 
 
 def _delete_job(sandbox: Sandbox, job_id: str) -> Pending:
@@ -227,7 +241,7 @@ def _wait(sandbox: Sandbox, what: str, limit: str | None = None) -> None:
     if what in EVENTS:
         sandbox.wait(None if limit is None else float(limit), what)
     elif limit is not None:
-        raise UsageError("a timeout goes with an event.")
+        raise UsageError("a timeout goes with an event.", todo=f"usage: {COMMANDS['wait'].usage}")
     else:
         sandbox.wait(float(what), None)
 
@@ -394,7 +408,8 @@ def _split(text: str) -> tuple[str, str]:
 def _nearest(name: str, names: Iterable[str]) -> str:
     import difflib  # only a mistake needs it
 
-    near = difflib.get_close_matches(name[:80], list(names), n=1)
+    begun = [candidate for candidate in names if candidate.startswith(name)]
+    near = begun or difflib.get_close_matches(name[:80], list(names), n=1)
     return f"; did you mean {near[0]}?" if near else ""
 
 
