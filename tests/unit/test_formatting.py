@@ -1,0 +1,265 @@
+"""Answers, events and errors become exactly this text."""
+
+import json
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jobs_sandbox.answers import Answer
+from jobs_sandbox.errors import SandboxError, UsageError
+from jobs_sandbox.formatting import block_json, block_text, error_json, error_text, escape, header, json_line
+
+UNSAFE = {
+    "C0": "\x00\x07\x08\t\n\r\x1b\x1f",
+    "DEL": "\x7f",
+    "C1": "\x80\x85\x9b\x9f",
+    "bidirectional": "\u061c\u200e\u200f\u202a\u202e\u2066\u2069",
+    "separators": "\u2028\u2029",
+    "lone surrogates": "\udfff\udc00\udbff\ud800",  # in an order that makes no pair
+}
+unsafe = pytest.mark.parametrize("text", UNSAFE.values(), ids=UNSAFE.keys())
+anything = st.text(st.characters(codec=None)) | st.text("".join(UNSAFE.values()))
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | anything,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(anything, inner, max_size=3),
+    max_leaves=8,
+)
+
+
+def harmless(line: str) -> bool:
+    """Whether a line drives no terminal and can be sent to one."""
+    return not set(line) & set("".join(UNSAFE.values())) and line.encode() is not None
+
+
+def nested(depth: int) -> object:
+    value: object = []
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+def test_block_of_the_spec() -> None:
+    """A block is a header and JSON with ordered keys, two-space indent and ``"key" : value``, as in the spec."""
+    event = {
+        "timestamp": 1748981622,
+        "execution": {
+            "versionNumber": 1,
+            "jobId": "Job1",
+            "executionNumber": 1,
+            "jobDocument": {"Todo": "Reboot"},
+            "startedAt": None,
+        },
+    }
+    assert block_text(Answer("NextJobExecutionChangedEvent", event)) == (
+        "─── NextJobExecutionChangedEvent ───────────────────────────────────────\n"
+        "{\n"
+        '  "execution" : {\n'
+        '    "executionNumber" : 1,\n'
+        '    "jobDocument" : {\n'
+        '      "Todo" : "Reboot"\n'
+        "    },\n"
+        '    "jobId" : "Job1",\n'
+        '    "startedAt" : null,\n'
+        '    "versionNumber" : 1\n'
+        "  },\n"
+        '  "timestamp" : 1748981622\n'
+        "}\n"
+        "\n"
+    )
+
+
+def test_empty_containers() -> None:
+    """Empty containers are ``[]`` and ``{}``."""
+    assert '{\n  "a" : [],\n  "b" : {}\n}' in block_text(Answer("T", {"b": {}, "a": []}))
+
+
+def test_empty_body() -> None:
+    """A body without fields is ``{}``, not missing."""
+    assert block_text(Answer("T", {})).splitlines()[1:] == ["{}", ""]
+
+
+def test_create_job_output() -> None:
+    """CreateJobOutput is the three lines of the spec, an absent description ``<nil>``."""
+    body = {"jobId": "Job1", "jobArn": "arn:aws:iot:us-east-1:1:job/Job1", "description": None}
+    assert block_text(Answer("CreateJobOutput", body)).splitlines()[1:] == [
+        "description: <nil>",
+        "jobArn: arn:aws:iot:us-east-1:1:job/Job1",
+        "jobId: Job1",
+        "",
+    ]
+
+
+def test_delete_job_output() -> None:
+    """DeleteJobOutput names the job."""
+    assert block_text(Answer("DeleteJobOutput", {"jobId": "Job1"})).splitlines()[1:] == ["jobId: Job1", ""]
+
+
+def test_help_block() -> None:
+    """The help is shown as its lines."""
+    assert block_text(Answer("Help", {"lines": ["a", "  b"]})).splitlines()[1:] == ["a", "  b", ""]
+
+
+@pytest.mark.parametrize("title", ["A", "GetPendingJobExecutionsResponse", "Service Request Rejected"])
+def test_header_width(title: str) -> None:
+    """Every header is 72 columns wide and names its block."""
+    assert len(header(title)) == 72
+    assert header(title).startswith(f"─── {title} ──")
+
+
+def test_text_beyond_ascii() -> None:
+    """Text beyond ASCII is shown as itself."""
+    body = {"name": "Überprüfung 日本 🎉"}
+    assert '"name" : "Überprüfung 日本 🎉"' in block_text(Answer("T", body))
+    assert '"name": "Überprüfung 日本 🎉"' in block_json(Answer("T", body))
+
+
+def test_note() -> None:
+    """A note stands in parentheses under the header, and is a field of its own in JSON."""
+    answer = Answer("T", {}, note="late answer to: x")
+    assert block_text(answer).splitlines()[1:3] == ["(late answer to: x)", "{}"]
+    assert json.loads(block_json(answer)) == {"type": "T", "body": {}, "note": "late answer to: x"}
+
+
+def test_json_block() -> None:
+    """With ``--output json`` a block is one line with its type and body, and nothing else."""
+    assert block_json(Answer("T", {"b": 1, "a": None}, b"{}")) == '{"type": "T", "body": {"b": 1, "a": null}}\n'
+
+
+@pytest.mark.parametrize(
+    ("payload", "shown"),
+    [
+        (b"not JSON", "not JSON"),
+        (b"", ""),
+        (b"\xff\xfe\x00", "\\xff\\xfe\\u0000"),
+        (b"a\x1b[31mb\r\n\xe2\x80\xaec", "a\\u001b[31mb\\u000d\\u000a\\u202ec"),
+    ],
+)
+def test_unreadable_payload(payload: bytes, shown: str) -> None:
+    """A payload that cannot be read is shown as it came, escaped, on one line."""
+    answer = Answer("T", None, payload, "why")
+    assert block_text(answer).splitlines()[1:] == ["(why)", shown, ""]
+    as_json = json.loads(block_json(answer))
+    assert (as_json.keys(), as_json["note"]) == ({"type", "raw", "note"}, "why")
+    assert escape(as_json["raw"]) == shown
+
+
+def test_too_deep_to_lay_out() -> None:
+    """What is nested too deeply to lay out is shown as it came, and the reason is told."""
+    depth = sys.getrecursionlimit() * 300
+    answer = Answer("T", {"a": nested(depth)}, b'{"a":[[]]}')
+    assert block_text(answer).splitlines()[1:] == ["(nested too deeply to lay out; as it came)", '{"a":[[]]}', ""]
+    raw = {"type": "T", "raw": '{"a":[[]]}', "note": "nested too deeply to lay out; as it came"}
+    assert json.loads(block_json(answer)) == raw
+
+
+def test_too_deep_keeps_its_note() -> None:
+    """A note that is there already outlives a layout that fails."""
+    answer = Answer("T", {"a": nested(sys.getrecursionlimit() * 300)}, b"{}", "late")
+    assert block_text(answer).splitlines()[1] == "(late)"
+    assert json.loads(block_json(answer))["note"] == "late"
+
+
+@unsafe
+def test_unsafe_in_block(text: str) -> None:
+    """Nothing that drives a terminal leaves a block unescaped, wherever it stands; its JSON still parses."""
+    shown = block_text(Answer(f"T{text}", {f"k{text}": [text]}, note=f"n{text}"))
+    assert all(harmless(line) for line in shown.split("\n"))
+    assert len(shown.split("\n")) == 9
+    body = shown.split("\n", 2)[2]
+    assert json.loads(body) == {f"k{text}": [text]}
+
+
+@unsafe
+def test_unsafe_in_fields(text: str) -> None:
+    """The control plane's answers are escaped too."""
+    body = {"description": text, "jobArn": text, "jobId": text}
+    assert block_text(Answer("CreateJobOutput", body)).splitlines()[1:] == [
+        f"description: {escape(text)}",
+        f"jobArn: {escape(text)}",
+        f"jobId: {escape(text)}",
+        "",
+    ]
+
+
+@unsafe
+def test_unsafe_in_json_line(text: str) -> None:
+    """A line of JSON is escaped and says the same."""
+    line = block_json(Answer(text, {text: text}, note=text))
+    assert line.endswith("\n")
+    assert harmless(line[:-1])
+    assert json.loads(line) == {"type": text, "body": {text: text}, "note": text}
+
+
+@unsafe
+def test_unsafe_in_error(text: str) -> None:
+    """Errors are escaped in both outputs; a line break in them only ends a line."""
+    error = SandboxError(f"what {text}", cause=f"cause {text}", todo=f"todo {text}")
+    assert all(harmless(line) for line in error_text(error).split("\n"))
+    line = error_json(error)
+    assert harmless(line[:-1])
+    assert json.loads(line)["cause"] == f"cause {text}"
+
+
+def test_escape_form() -> None:
+    """An escaped character is ``\\u`` and four hexadecimal digits."""
+    assert escape("\x1b[2J\u202e\ud800é") == "\\u001b[2J\\u202e\\ud800é"
+
+
+@given(json_values)
+def test_any_value_is_valid_json(value: object) -> None:
+    """Whatever the value, its line is strict JSON and safe; NaN and Infinity become their names."""
+
+    def refuse(name: str) -> None:
+        raise AssertionError(name)
+
+    line = json_line({"body": value})
+    assert harmless(line[:-1])
+    json.loads(line, parse_constant=refuse)
+
+
+@given(json_values)
+def test_any_block_is_safe(value: object) -> None:
+    """Whatever the body, its block is safe line by line, and its JSON says the same."""
+    lines = block_text(Answer("T", {"v": value})).split("\n")
+    assert all(harmless(line) for line in lines)
+    assert repr(json.loads("\n".join(lines[1:]))) == repr(json.loads(json.dumps({"v": value}, sort_keys=True)))
+
+
+def test_no_numbers() -> None:
+    """NaN and the infinities, which JSON does not know, are shown by name in JSON lines."""
+    values = [float("nan"), float("inf"), -float("inf"), {"x": float("nan")}, "NaN", 1.5]
+    shown = json.loads(block_json(Answer("T", {"v": values})))["body"]["v"]
+    assert shown == ["NaN", "Infinity", "-Infinity", {"x": "NaN"}, "NaN", 1.5]
+
+
+def test_error_lines() -> None:
+    """An error says what happened, the likely cause and what to do, a line each."""
+    error = SandboxError("it failed", cause="the network", todo="try again.")
+    assert error_text(error) == "it failed\n  likely cause: the network\n  next: try again.\n"
+    assert json.loads(error_json(error)) == {
+        "type": "Error",
+        "message": "it failed",
+        "cause": "the network",
+        "next": "try again.",
+    }
+
+
+def test_error_leaves_out_what_it_does_not_know() -> None:
+    """An error without a cause or a next step shows none."""
+    assert error_text(SandboxError("it failed")) == "it failed\n"
+    assert json.loads(error_json(SandboxError("it failed"))) == {"type": "Error", "message": "it failed"}
+
+
+def test_error_in_a_script() -> None:
+    """An error in a script names its line, and in JSON the command as well."""
+    error = UsageError("no such command")
+    error.place = {"line": 7, "command": "frob"}
+    assert error_text(error) == "line 7: no such command\n"
+    assert json.loads(error_json(error)) == {
+        "type": "Error",
+        "message": "no such command",
+        "line": 7,
+        "command": "frob",
+    }

@@ -1,0 +1,135 @@
+"""The ups and downs of a connection become a few lines."""
+
+import pytest
+
+from jobs_sandbox.link import Link
+
+
+class Story:
+    """A link with a clock of its own, and what it told."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.told: list[tuple[str, str]] = []
+        self.link = Link(lambda state, message: self.told.append((state, message)), lambda: self.now)
+        self.link.restored()
+
+    @property
+    def messages(self) -> list[str]:
+        return [message for _, message in self.told if message]
+
+
+@pytest.fixture
+def story() -> Story:
+    return Story()
+
+
+def test_first_connection(story: Story) -> None:
+    """The first connection is a state, not a message: the start tells of it."""
+    assert story.told == [("connected", "")]
+    assert story.link.up
+
+
+def test_lost_and_restored(story: Story) -> None:
+    """A loss is one line with its cause, a reconnect one line with its time."""
+    story.now += 100
+    story.link.lost("the network")
+    assert not story.link.up
+    assert (story.link.losses, story.link.cause) == (1, "the network")
+    story.now += 3.21
+    story.link.restored()
+    assert story.link.up
+    assert story.told[1:] == [
+        ("reconnecting", "connection lost: the network"),
+        ("connected", "reconnected after 3.2 s"),
+    ]
+
+
+def test_failed_attempts_are_summarised(story: Story) -> None:
+    """Of failed attempts the first of each cause is told, and their number at the end."""
+    story.link.lost("the network")
+    for cause in ["refused", "refused", "refused", "timeout", "refused", "timeout"]:
+        story.now += 2
+        story.link.failed(cause)
+        assert story.link.cause == cause
+    story.link.restored()
+    assert story.messages == [
+        "connection lost: the network",
+        "cannot reconnect yet: refused; trying on",
+        "cannot reconnect yet: timeout; trying on",
+        "reconnected after 12.0 s, 6 failed attempts",
+    ]
+
+
+def test_one_failed_attempt(story: Story) -> None:
+    """A single failed attempt is not counted out."""
+    story.link.lost("the network")
+    story.link.failed("refused")
+    story.link.restored()
+    assert story.messages[-1] == "reconnected after 0.0 s"
+
+
+def test_causes_are_told_again_after_a_new_loss(story: Story) -> None:
+    """A new loss is a new story: its failed attempts are told again."""
+    for _ in range(2):
+        story.now += 100
+        story.link.lost("the network")
+        story.link.failed("refused")
+        story.link.restored()
+    assert story.messages.count("cannot reconnect yet: refused; trying on") == 2
+
+
+def test_flood_of_losses(story: Story) -> None:
+    """Of losses that follow one another quickly, the 1st, 2nd, 4th, 8th … are told, with their number and time."""
+    for _ in range(20):
+        story.now += 1
+        story.link.lost("taken over")
+        story.now += 1
+        story.link.restored()
+    assert [message for message in story.messages if "lost" in message] == [
+        "connection lost: taken over",
+        "connection lost: taken over (2 times in 2 s)",
+        "connection lost: taken over (4 times in 6 s)",
+        "connection lost: taken over (8 times in 14 s)",
+        "connection lost: taken over (16 times in 30 s)",
+    ]
+    assert len(story.messages) == 10
+    assert len(story.told) == 41
+    assert story.link.losses == 20
+
+
+def test_silent_loss_has_silent_attempts(story: Story) -> None:
+    """What follows a loss that is not told is not told either."""
+    for _ in range(3):
+        story.link.lost("taken over")
+        story.link.failed("refused")
+        story.link.restored()
+    assert len(story.messages) == 6
+
+
+@pytest.mark.parametrize(("stood", "message"), [(59, "(2 times in 59 s)"), (61, "connection lost: again")])
+def test_sound_connection(story: Story, stood: float, message: str) -> None:
+    """After a minute of standing, a loss is news again and counts from one."""
+    story.link.lost("once")
+    story.link.restored()
+    story.now += stood
+    story.link.lost("again")
+    assert story.messages[-1].endswith(message)
+
+
+def test_closing(story: Story) -> None:
+    """When the program closes the connection, losing it is no news."""
+    story.link.closing = True
+    story.link.lost("closed")
+    assert story.told == [("connected", "")]
+    assert not story.link.up
+
+
+def test_real_clock() -> None:
+    """Without a clock of the test's, times are real ones."""
+    told: list[str] = []
+    link = Link(lambda _, message: told.append(message))
+    link.restored()
+    link.lost("x")
+    link.restored()
+    assert told == ["", "connection lost: x", "reconnected after 0.0 s"]
