@@ -1,25 +1,20 @@
-"""Arguments → settings; builds the planes; the only place that decides an exit code."""
+"""The command line: arguments → options, checked. Imports nothing heavy, so that --help answers at once."""
+
+from __future__ import annotations
 
 import argparse
-import contextlib
 import os
 import re
-import signal
 import sys
-import threading
-from typing import TYPE_CHECKING, Any, NoReturn
 
 from jobs_sandbox import __version__
 
-# What a run needs is imported when a run begins: --help and --version answer at once.
+TYPE_CHECKING = False  # typing itself takes a tenth of the time that --help may take
 if TYPE_CHECKING:
-    from contextlib import ExitStack
+    from collections.abc import Callable
+    from typing import NoReturn
 
-    from jobs_sandbox.console import Console
-    from jobs_sandbox.session import Session
-    from jobs_sandbox.settings import Settings
-
-OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
+USAGE_ERROR = 2
 DEFAULT_THING = "SandboxThing"
 _THING_NAME = "[a-zA-Z0-9:_-]{1,128}"  # as CreateThing documents it
 
@@ -35,189 +30,31 @@ exit status: 0 success; 1 it could not start or, reading from a pipe, a command 
 2 wrong usage; 130 interrupted (128 + N: ended by signal N)."""
 
 
-class Terminated(BaseException):
-    """A signal asks the program to end, or its output is gone."""
-
-    def __init__(self, signum: int) -> None:
-        super().__init__(signum)
-        self.status = 128 + signum
-
-
 def main() -> NoReturn:
     """The command ``jobs-sandbox``."""
-    status = run(sys.argv[1:])
-    # All is closed by now. The interpreter's own way out would wait for threads of boto3 that still wait for a
-    # network that is gone.
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError, ValueError):
-            stream.flush()
+    options = parse(sys.argv[1:])
+
+    from jobs_sandbox.program import run
+
+    status = run(options)
+    # All is closed and written by now. The interpreter's own way out would wait for threads of boto3 that still wait
+    # for a network that is gone.
     os._exit(status)
 
 
-def run(arguments: list[str]) -> int:
-    """Run the program to its end; the exit status."""
-    options = _parser().parse_args(arguments)
-    _check(options)
-
-    from jobs_sandbox.console import Console
-
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
-    terminal = sys.stdout.isatty()
-    colour = terminal and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
-    signals = _Signals()
-    console = Console(options.output, sys.stdout, sys.stderr, colour=colour, on_closed=signals.end_main)
-    status = FAILED
-    try:
-        status = _run(options, console, signals, interactive=terminal and sys.stdin.isatty())
-    except KeyboardInterrupt:
-        status = INTERRUPTED
-    except Terminated as end:
-        status = OK if console.closed else end.status
-    finally:
-        signals.leaving = True
-        console.close()
-        signals.restore()
-    return status
-
-
-def _run(options: argparse.Namespace, console: "Console", signals: "_Signals", *, interactive: bool) -> int:
-    from contextlib import ExitStack
-
-    from jobs_sandbox.errors import StartError
-    from jobs_sandbox.session import Session, run_script
-
-    with ExitStack() as stack:
-        stack.callback(setattr, signals, "leaving", True)  # noqa: FBT003 - a second Ctrl-C does not wait for the rest
-        try:
-            settings = _settings(options, console, stack)
-            session = Session(console, settings.thing, settings.timeout)
-            _start(settings, session, console, stack)
-        except StartError as error:
-            console.error(error)
-            return FAILED
-        if not interactive:
-            return OK if run_script(session, console, sys.stdin.buffer) else FAILED
-        from jobs_sandbox.repl import run_repl
-
-        run_repl(session, console, settings)
-        return OK
-
-
-def _settings(options: argparse.Namespace, console: "Console", stack: "ExitStack") -> "Settings":
-    from jobs_sandbox.settings import Settings, new_client_id
-
-    common = {
-        "client_id": options.client_id or new_client_id(),
-        "timeout": options.timeout,
-    }
-    if options.local is None:
-        endpoint, cert, key, region, thing = options.arguments
-        return Settings(
-            endpoint,
-            cert,
-            key,
-            region,
-            thing,
-            port=options.port or 8883,
-            ca_file=options.ca_file,
-            profile=options.profile,
-            endpoint_url=options.endpoint_url,
-            **common,
-        )
-    from jobs_sandbox.local import local_iot
-
-    local = stack.enter_context(local_iot(options.local))
-    console.notice(local.invitation(), **local._asdict())
-    return Settings(
-        local.endpoint,
-        local.cert,
-        local.key,
-        local.region,
-        local.thing,
-        port=local.port,
-        ca_file=local.ca_file,
-        endpoint_url=local.endpoint_url,
-        **common,
-    )
-
-
-def _start(settings: "Settings", session: "Session", console: "Console", stack: "ExitStack") -> None:
-    """Ensure the thing, connect, open both streams.
-
-    Raises:
-        StartError: with the cause.
-
-    """
-    from concurrent.futures import Future
-
-    from jobs_sandbox.background import in_background
-    from jobs_sandbox.diagnosis import check_files
-    from jobs_sandbox.errors import RequestFailed, StartError
-
-    if warning := check_files(settings):
-        console.warning(warning)
-
-    def ensure_thing() -> tuple[Any, bool]:
-        from jobs_sandbox.control_plane import ControlPlane
-
-        control = ControlPlane(settings)
-        return control, control.ensure_thing()
-
-    ensured: Future[tuple[Any, bool]] = Future()
-    in_background(ensure_thing, ensured)
-    # While that is on the wire, the device SDK loads.
-    from jobs_sandbox.data_plane import DataPlane
-
-    try:
-        session.control, created = ensured.result(settings.timeout + 2)
-    except RequestFailed as error:
-        raise StartError(error.what, cause=error.cause, todo=error.todo) from error
-    except TimeoutError:
-        where = settings.endpoint_url or f"AWS IoT in {settings.region}"
-        raise StartError(
-            f"the control plane ({where}) did not answer within {settings.timeout} s",
-            cause="a slow network, or a wrong region or --endpoint-url",
-            todo="try again with a larger --timeout.",
-        ) from None
-    if created:
-        console.notice(f"created the thing {settings.thing}")
-    session.data = stack.enter_context(DataPlane(settings, session))
-    console.notice(
-        f"connected to {settings.endpoint}:{settings.port} as {settings.client_id}; type help for the commands"
-    )
-
-
-class _Signals:
-    """SIGTERM and SIGHUP end the program in good order, and so does Ctrl-C; a second Ctrl-C leaves at once."""
-
-    def __init__(self) -> None:
-        self.leaving = False
-        self._previous = {
-            number: signal.signal(number, self._handle) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-        }
-
-    def restore(self) -> None:
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)
-
-    def end_main(self) -> None:
-        """Wake the main thread, whatever it waits for, and make it end the program."""
-        signal.pthread_kill(threading.main_thread().ident, signal.SIGTERM)  # type: ignore[arg-type]
-
-    def _handle(self, number: int, _: object) -> None:
-        if number == signal.SIGINT:
-            if self.leaving:
-                os._exit(INTERRUPTED)
-            raise KeyboardInterrupt
-        if not self.leaving:
-            self.leaving = True
-            raise Terminated(number)
+def parse(arguments: list[str]) -> argparse.Namespace:
+    """Options from a command line; ends the program for --help, --version and wrong usage."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    _check(options, parser.error)
+    return options
 
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        self.exit(USAGE, f"jobs-sandbox: {message}\n  usage: {_USAGE}\n  next: jobs-sandbox --help explains each.\n")
+        self.exit(
+            USAGE_ERROR, f"jobs-sandbox: {message}\n  usage: {_USAGE}\n  next: jobs-sandbox --help explains each.\n"
+        )
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -226,7 +63,8 @@ def _parser() -> argparse.ArgumentParser:
         usage=_USAGE,
         description="An interactive sandbox for AWS IoT Jobs.",
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        # argparse would import shutil to know the width
+        formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(prog, width=_columns()),
         allow_abbrev=False,
     )
     parser.add_argument(
@@ -261,9 +99,15 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _check(options: argparse.Namespace) -> None:
+def _columns() -> int:
+    try:
+        return os.get_terminal_size().columns - 2
+    except OSError:
+        return 78
+
+
+def _check(options: argparse.Namespace, error: Callable[[str], NoReturn]) -> None:
     """What argparse cannot say: which arguments go together, and what a thing may be called."""
-    error = _parser().error
     if options.local is None:
         if len(options.arguments) != 5:  # noqa: PLR2004 - the five of the usage line
             error(f"5 arguments are needed, or --local; {len(options.arguments)} given")
@@ -281,7 +125,7 @@ def _check(options: argparse.Namespace) -> None:
         error("a client id has 1 to 128 bytes")
 
 
-def _whole_number(largest: int) -> Any:
+def _whole_number(largest: int) -> Callable[[str], int]:
     def number(text: str) -> int:
         if not re.fullmatch("[0-9]{1,9}", text) or not 1 <= int(text) <= largest:
             raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 to {largest}")

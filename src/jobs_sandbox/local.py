@@ -5,7 +5,6 @@ when its standard input ends, which happens however the parent dies.
 """
 
 import asyncio
-import contextlib
 import importlib
 import importlib.util
 import os
@@ -18,6 +17,7 @@ import sys
 import tempfile
 import urllib.request
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -32,7 +32,7 @@ _START_PATIENCE = 20.0  # seconds; it takes less than one
 _STOP_PATIENCE = 3.0
 _ATTEMPTS = 3
 _LISTENERS = 2  # the control plane and the MQTT endpoint
-_READY = b"ready"
+_READY = "ready"
 _ROOT = ("test", "test")  # MiniStack's root credentials are any
 
 
@@ -81,7 +81,7 @@ def policy(name: str, *, region: str, account: str, thing: str) -> str:
     return text.replace("<region>", region).replace("<account>", account).replace("<thingname>", thing)
 
 
-@contextlib.contextmanager
+@contextmanager
 def local_iot(thing: str) -> Iterator[LocalIoT]:
     """Start an embedded AWS IoT, provision a device and an operator in it, and stop it in the end.
 
@@ -97,21 +97,18 @@ def local_iot(thing: str) -> Iterator[LocalIoT]:
             cause="jobs-sandbox was installed without it",
             todo="pip install 'jobs-sandbox[local]', or pip install '.[local]' in a clone.",
         )
-    folder = Path(tempfile.mkdtemp(prefix="jobs-sandbox-"))
-    child = None
-    environment = dict(os.environ)
-    try:
+    with ExitStack() as stack:
+        stack.callback(_restore, dict(os.environ))
         _forget_aws()
-        child, ports = _start(folder)
+        folder, ports = _start(stack)
         local = _provision(folder, thing, *ports)
         os.environ.update(local.environment)
         yield local
-    finally:
-        os.environ.clear()
-        os.environ.update(environment)
-        if child is not None:
-            _stop(child)
-        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _restore(environment: dict[str, str]) -> None:
+    os.environ.clear()
+    os.environ.update(environment)
 
 
 def _forget_aws() -> None:
@@ -126,41 +123,51 @@ def _forget_aws() -> None:
     }
 
 
-def _start(folder: Path) -> tuple["subprocess.Popen[bytes]", tuple[int, int]]:
-    """Start MiniStack; the ports are the control plane's and the MQTT endpoint's."""
-    log_path = folder / "ministack.log"
+def _start(stack: ExitStack) -> tuple[Path, tuple[int, int]]:
+    """Start MiniStack until ``stack`` ends: its folder, and the ports of the control plane and the MQTT endpoint."""
     word = ""
     for _ in range(_ATTEMPTS):  # between finding a port and listening on it, another program can take it
         ports = _free_port(), _free_port()
-        with log_path.open("wb") as log:
-            child = subprocess.Popen(
-                [sys.executable, "-m", "jobs_sandbox.local"],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                env=os.environ | _ministack_settings(folder, *ports),
-                start_new_session=True,  # Ctrl-C in the terminal is for the prompt, not for the child
-            )
-        try:
-            importlib.import_module("jobs_sandbox.control_plane")  # boto3 loads while MiniStack starts
-            word = _first_line(child)
-            if word == _READY.decode():
-                return child, ports
-        except BaseException:
-            _stop(child)
-            raise
-        _stop(child)
-    last = log_path.read_text(encoding="utf-8", errors="replace").strip().rpartition("\n")[2]
+        with ExitStack() as attempt:
+            folder, word = attempt.enter_context(_ministack(*ports))
+            if word == _READY:
+                stack.push(attempt.pop_all())
+                return folder, ports
     raise StartError(
-        f"the local AWS IoT did not start: {word or last}",
+        f"the local AWS IoT did not start: {word}",
         cause="the local extra is damaged, or another program takes its ports",
         todo="try again; if it stays, pip install --force-reinstall 'jobs-sandbox[local]'.",
     )
 
 
-def _first_line(child: Any) -> str:
-    readable, _, _ = select.select([child.stdout], [], [], _START_PATIENCE)
-    return str(child.stdout.readline(), "utf-8").strip() if readable else "no answer"
+@contextmanager
+def _ministack(gateway_port: int, mqtt_port: int) -> Iterator[tuple[Path, str]]:
+    """A MiniStack in a folder of its own, and the first word of it: that it is ready, or why it is not."""
+    folder = Path(tempfile.mkdtemp(prefix="jobs-sandbox-"))
+    log_path = folder / "ministack.log"
+    with log_path.open("wb") as log:
+        child: Any = subprocess.Popen(
+            [sys.executable, "-P", "-m", "jobs_sandbox.local"],  # -P: no modules of the folder we are in
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            env=os.environ | _ministack_settings(folder, gateway_port, mqtt_port),
+            start_new_session=True,  # Ctrl-C in the terminal is for the prompt, not for the child
+        )
+    try:
+        importlib.import_module("jobs_sandbox.control_plane")  # boto3 loads while MiniStack starts
+        readable, _, _ = select.select([child.stdout], [], [], _START_PATIENCE)
+        word = child.stdout.readline().decode().strip() if readable else "no answer"
+        yield folder, word or log_path.read_text(encoding="utf-8", errors="replace").strip().rpartition("\n")[2]
+    finally:
+        child.stdin.close()
+        try:
+            child.wait(_STOP_PATIENCE)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
+        child.stdout.close()
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _free_port() -> int:
@@ -175,6 +182,7 @@ def _ministack_settings(folder: Path, gateway_port: int, mqtt_port: int) -> dict
         "AUTH": "true",
         "BIND_HOST": _HOST,
         "GATEWAY_PORT": str(gateway_port),
+        "IOT_MTLS_ENABLED": "1",
         "IOT_MTLS_PORT": str(mqtt_port),
         "LOG_LEVEL": "ERROR",
         "MINISTACK_ACCOUNT_ID": ACCOUNT,
@@ -182,21 +190,8 @@ def _ministack_settings(folder: Path, gateway_port: int, mqtt_port: int) -> dict
         "PERSIST_STATE": "0",
         "SERVICES": "iot,iam,sts",
         "TMPDIR": str(folder),
+        "USE_SSL": "0",
     }
-
-
-def _stop(child: "subprocess.Popen[bytes]") -> None:
-    """End the child: by the end of its input, or, if it does not listen, outright."""
-    pipes: Any = child
-    pipes.stdin.close()
-    try:
-        child.wait(_STOP_PATIENCE)
-    except BaseException:
-        child.kill()
-        child.wait()
-        raise
-    finally:
-        pipes.stdout.close()
 
 
 def _provision(folder: Path, thing: str, gateway_port: int, mqtt_port: int) -> LocalIoT:
@@ -265,12 +260,13 @@ def _serve() -> None:  # pragma: no cover - runs in the child process, where the
             raise
         listening.append(server)
         if len(listening) == _LISTENERS:
-            os.write(1, _READY + b"\n")
+            os.write(1, f"{_READY}\n".encode())
             os.dup2(2, 1)  # from here on nobody reads the pipe
         return server
 
     def stop_at_end_of_input() -> None:
-        sys.stdin.buffer.read()
+        while os.read(0, 4096):
+            pass
         shutil.rmtree(os.environ["TMPDIR"], ignore_errors=True)
         os._exit(0)
 

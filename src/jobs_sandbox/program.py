@@ -1,0 +1,173 @@
+"""One run of the program: start, run, leave. The only place that decides its exit status."""
+
+import argparse
+import os
+import signal
+import sys
+import threading
+from concurrent.futures import Future
+from contextlib import ExitStack
+from typing import Any
+
+from jobs_sandbox.background import in_background
+from jobs_sandbox.console import Console
+from jobs_sandbox.errors import RequestFailed, StartError
+from jobs_sandbox.session import Session, run_script
+from jobs_sandbox.settings import Settings, new_client_id
+
+OK, FAILED, INTERRUPTED = 0, 1, 130
+GRACE = 2.0  # seconds, for a control plane that answers late, but itself says why
+
+
+class Terminated(BaseException):
+    """A signal asks the program to end, or its output is gone."""
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(signum)
+        self.status = 128 + signum
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run the program to its end; the exit status."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    terminal = sys.stdout.isatty()
+    colour = terminal and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
+    signals = _Signals()
+    console = Console(options.output, sys.stdout, sys.stderr, colour=colour, on_closed=signals.end_main)
+    status = FAILED
+    try:
+        status = _run(options, console, signals, interactive=terminal and sys.stdin.isatty())
+    except KeyboardInterrupt:
+        status = INTERRUPTED
+    except Terminated as end:
+        status = OK if console.closed else end.status
+    finally:
+        signals.leaving = True
+        console.close()
+        signals.restore()
+    return status
+
+
+def _run(options: argparse.Namespace, console: Console, signals: "_Signals", *, interactive: bool) -> int:
+    with ExitStack() as stack:
+        try:
+            settings = _settings(options, console, stack)
+            session = Session(console, settings.thing, settings.timeout)
+            _start(settings, session, console, stack)
+            if not interactive:
+                return OK if run_script(session, console, sys.stdin.buffer) else FAILED
+            from jobs_sandbox.repl import run_repl
+
+            run_repl(session, console, settings)
+            return OK
+        except StartError as error:
+            console.error(error)
+            return FAILED
+        finally:
+            signals.leaving = True  # from here on, another signal does not wait for what is left to close
+
+
+def _settings(options: argparse.Namespace, console: Console, stack: ExitStack) -> Settings:
+    common = {
+        "client_id": options.client_id or new_client_id(),
+        "timeout": options.timeout,
+    }
+    if options.local is None:
+        endpoint, cert, key, region, thing = options.arguments
+        return Settings(
+            endpoint,
+            cert,
+            key,
+            region,
+            thing,
+            port=options.port or 8883,
+            ca_file=options.ca_file,
+            profile=options.profile,
+            endpoint_url=options.endpoint_url,
+            **common,
+        )
+    from jobs_sandbox.local import local_iot
+
+    local = stack.enter_context(local_iot(options.local))
+    console.notice(local.invitation(), **local._asdict())
+    return Settings(
+        local.endpoint,
+        local.cert,
+        local.key,
+        local.region,
+        local.thing,
+        port=local.port,
+        ca_file=local.ca_file,
+        endpoint_url=local.endpoint_url,
+        **common,
+    )
+
+
+def _start(settings: Settings, session: Session, console: Console, stack: ExitStack) -> None:
+    """Ensure the thing, connect, open both streams.
+
+    Raises:
+        StartError: with the cause.
+
+    """
+    from jobs_sandbox.diagnosis import check_files
+
+    if warning := check_files(settings):
+        console.warning(warning)
+
+    def ensure_thing() -> tuple[Any, bool]:
+        from jobs_sandbox.control_plane import ControlPlane
+
+        control = ControlPlane(settings)
+        return control, control.ensure_thing()
+
+    ensured: Future[tuple[Any, bool]] = Future()
+    in_background(ensure_thing, ensured)
+    # While that is on the wire, the device SDK loads.
+    from jobs_sandbox.data_plane import DataPlane
+
+    try:
+        session.control, created = ensured.result(settings.timeout + GRACE)
+    except RequestFailed as error:
+        raise StartError(error.what, cause=error.cause, todo=error.todo) from error
+    except TimeoutError:
+        where = settings.endpoint_url or f"AWS IoT in {settings.region}"
+        raise StartError(
+            f"the control plane ({where}) did not answer within {settings.timeout} s",
+            cause="a slow network, or a wrong region or --endpoint-url",
+            todo="try again with a larger --timeout.",
+        ) from None
+    if created:
+        console.notice(f"created the thing {settings.thing}")
+    session.data = stack.enter_context(DataPlane(settings, session))
+    console.notice(
+        f"connected to {settings.endpoint}:{settings.port} as {settings.client_id}; type help for the commands"
+    )
+
+
+class _Signals:
+    """SIGTERM and SIGHUP end the program in good order, and so may Ctrl-C; a second signal ends it at once."""
+
+    def __init__(self) -> None:
+        self.leaving = False
+        self._previous = {
+            number: signal.signal(number, self._handle) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        }
+
+    def restore(self) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+
+    def end_main(self) -> None:
+        """Wake the main thread, whatever it waits for, and make it end the program."""
+        if not self.leaving:
+            signal.pthread_kill(threading.main_thread().ident, signal.SIGTERM)  # type: ignore[arg-type]
+
+    def _handle(self, number: int, _: object) -> None:
+        if self.leaving:
+            os._exit(128 + number)
+        if number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.leaving = True
+        raise Terminated(number)

@@ -1,0 +1,83 @@
+"""The embedded AWS IoT: how it starts, and what is said when it cannot."""
+
+import os
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from jobs_sandbox import local
+from jobs_sandbox.errors import StartError
+from jobs_sandbox.local import local_iot
+from tests.support.account import Account
+
+
+@pytest.fixture
+def forget_ministack(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[str], None]:
+    """Put a module in MiniStack's place, for the child process."""
+
+    def forget(source: str) -> None:
+        (tmp_path / "ministack").mkdir()
+        (tmp_path / "ministack" / "__init__.py").touch()
+        (tmp_path / "ministack" / "app.py").write_text(source)
+        monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+
+    return forget
+
+
+def test_missing_extra_says_which_install_brings_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without MiniStack, the error names the extra and the command."""
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    with pytest.raises(StartError) as caught, local_iot("Thing"):
+        pass
+    assert "pip install 'jobs-sandbox[local]'" in caught.value.todo
+
+
+def test_the_users_own_account_stays_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Inside, no AWS setting of the user's is left; afterwards all are back, and the folder is gone."""
+    monkeypatch.setenv("AWS_PROFILE", "production")
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "token")
+    before = dict(os.environ)
+    with local_iot("Thing") as running:
+        assert "AWS_PROFILE" not in os.environ
+        assert "AWS_SESSION_TOKEN" not in os.environ
+        assert os.environ["AWS_ENDPOINT_URL"] == running.endpoint_url
+        folder = Path(running.cert).parent
+        assert folder.stat().st_mode & 0o077 == 0
+        assert Path(running.key).stat().st_mode & 0o077 == 0
+    assert dict(os.environ) == before
+    assert not folder.exists()
+
+
+def test_a_taken_port_is_tried_again(monkeypatch: pytest.MonkeyPatch, account: Account) -> None:
+    """A port that another program takes in the last moment costs a second attempt, not the start."""
+    free_port = local._free_port
+    ports = [free_port(), account.local.port]
+    monkeypatch.setattr(local, "_free_port", lambda: ports.pop(0) if ports else free_port())
+    with local_iot("Thing") as running:
+        assert running.port != account.local.port
+        with socket.create_connection((running.endpoint, running.port), 1):
+            pass
+
+
+def test_a_child_that_dies_is_told_with_its_last_word(forget_ministack: Callable[[str], None]) -> None:
+    """When the child cannot run, its last line of output is in the error."""
+    forget_ministack("raise ImportError('half installed')")
+    with pytest.raises(StartError, match="half installed"), local_iot("Thing"):
+        pass
+
+
+def test_a_child_that_never_answers_is_killed(
+    forget_ministack: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A child that neither answers nor obeys is told as such, and is killed."""
+    forget_ministack("import os, signal; os.kill(os.getpid(), signal.SIGSTOP)")
+    before = psutil.Process().children()
+    monkeypatch.setattr(local, "_START_PATIENCE", 0.5)
+    monkeypatch.setattr(local, "_STOP_PATIENCE", 0.2)
+    monkeypatch.setattr(local, "_ATTEMPTS", 1)
+    with pytest.raises(StartError, match="no answer"), local_iot("Thing"):
+        pass
+    assert psutil.Process().children() == before

@@ -1,0 +1,275 @@
+"""One run: the order of its start, what it leaves behind, and its exit status."""
+
+import argparse
+import io
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import SimpleNamespace
+from typing import Any, Self
+
+import pytest
+
+from jobs_sandbox import program
+from jobs_sandbox.answers import Answer, Pending
+from jobs_sandbox.cli import parse
+from jobs_sandbox.errors import RequestFailed, StartError
+from jobs_sandbox.local import LocalIoT
+from jobs_sandbox.settings import Settings
+
+FIVE = ["host", "cert.pem", "key.pem", "us-east-1", "Thing"]
+
+
+class World:
+    """The collaborators of a run, and what happened to them in which order."""
+
+    def __init__(self) -> None:
+        self.happened: list[str] = []
+        self.settings: list[Settings] = []
+        self.warning = ""
+        self.created = False
+        self.on_ensure: Callable[[], None] = lambda: None
+        self.on_connect: Callable[[], None] = lambda: None
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch) -> World:
+    """A run whose planes are fakes."""
+    world = World()
+
+    class FakeControlPlane:
+        def __init__(self, settings: Settings) -> None:
+            world.settings.append(settings)
+
+        def ensure_thing(self) -> bool:
+            world.happened.append("ensure the thing")
+            world.on_ensure()
+            return world.created
+
+    class FakeDataPlane:
+        def __init__(self, settings: Settings, sink: object) -> None:
+            pass
+
+        def __enter__(self) -> Self:
+            world.happened.append("connect")
+            world.on_connect()
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            world.happened.append("disconnect")
+
+        def get_pending_job_executions(self) -> Pending:
+            pending = Pending()
+            pending.set_result(Answer("GetPendingJobExecutionsResponse", {"queuedJobs": []}))
+            return pending
+
+    @contextmanager
+    def fake_local(thing: str) -> Iterator[LocalIoT]:
+        world.happened.append("start the local AWS IoT")
+        yield LocalIoT("127.0.0.1", 1, "ca", "cert", "key", "us-east-1", thing, "http://x", {"AWS_ACCESS_KEY_ID": "id"})
+        world.happened.append("stop the local AWS IoT")
+
+    monkeypatch.setattr("jobs_sandbox.diagnosis.check_files", lambda _: world.warning)
+    monkeypatch.setattr("jobs_sandbox.control_plane.ControlPlane", FakeControlPlane)
+    monkeypatch.setattr("jobs_sandbox.data_plane.DataPlane", FakeDataPlane)
+    monkeypatch.setattr("jobs_sandbox.local.local_iot", fake_local)
+    return world
+
+
+class Stdout(io.TextIOWrapper):
+    """A stdout that may claim to be a terminal."""
+
+    def __init__(self, *, terminal: bool = False) -> None:
+        super().__init__(io.BytesIO(), encoding="utf-8")
+        self.terminal = terminal
+
+    def isatty(self) -> bool:
+        return self.terminal
+
+    @property
+    def text(self) -> str:
+        return self.buffer.getvalue().decode()  # type: ignore[attr-defined, no-any-return]
+
+
+class Streams:
+    """The three standard streams of a run."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._monkeypatch = monkeypatch
+        self.out, self.err = Stdout(), Stdout()
+
+    def run(self, options: argparse.Namespace, script: str = "", *, terminal: bool = False) -> int:
+        """Run the program with ``script`` on its standard input; the exit status."""
+        self.out, self.err = Stdout(terminal=terminal), Stdout()
+        stdin = SimpleNamespace(buffer=io.BytesIO(script.encode()), isatty=lambda: terminal)
+        for name, stream in (("stdin", stdin), ("stdout", self.out), ("stderr", self.err)):
+            self._monkeypatch.setattr(sys, name, stream)
+        return program.run(options)
+
+
+@pytest.fixture
+def streams(monkeypatch: pytest.MonkeyPatch) -> Streams:
+    """The standard streams of a run."""
+    return Streams(monkeypatch)
+
+
+def options(*more: str, arguments: list[str] = FIVE) -> argparse.Namespace:
+    return parse([*arguments, *more])
+
+
+def raiser(error: BaseException) -> Callable[[], None]:
+    def call() -> None:
+        raise error
+
+    return call
+
+
+def test_a_run_in_order(world: World, streams: Streams) -> None:
+    """The thing is ensured, then the connection made; in the end it is closed; the answer is on stdout."""
+    assert streams.run(options(), "get-pending-job-executions\n") == 0
+    assert world.happened == ["ensure the thing", "connect", "disconnect"]
+    assert "GetPendingJobExecutionsResponse" in streams.out.text
+    assert "connected to host:8883 as test-" in streams.err.text
+
+
+def test_settings_come_from_the_options(world: World, streams: Streams) -> None:
+    """Every option reaches the settings."""
+    given = [
+        "--client-id",
+        "me",
+        "--port",
+        "7",
+        "--ca-file",
+        "ca",
+        "--profile",
+        "p",
+        "--endpoint-url",
+        "u",
+        "--timeout",
+        "9",
+    ]
+    streams.run(options(*given))
+    assert world.settings == [Settings("host", "cert.pem", "key.pem", "us-east-1", "Thing", "me", 7, "ca", "p", "u", 9)]
+
+
+def test_client_ids_are_new_each_time(world: World, streams: Streams) -> None:
+    """Without --client-id each run has an id of its own, which the shipped policy allows."""
+    for _ in range(2):
+        streams.run(options())
+    first, second = (settings.client_id for settings in world.settings)
+    assert first != second
+    assert first.startswith("test-")
+
+
+def test_a_failed_command_makes_the_status_1(world: World, streams: Streams) -> None:
+    """Reading from a pipe, a command that failed is the exit status."""
+    assert streams.run(options(), "nonsense\nhelp\n") == 1
+    assert "line 1: unknown command 'nonsense'" in streams.err.text
+    assert "Help" in streams.out.text
+
+
+def test_a_new_thing_and_a_careless_key_are_told(world: World, streams: Streams) -> None:
+    """It says that it created the thing, and warns of a key that others can read."""
+    world.created, world.warning = True, "the private key key.pem can be read by others"
+    assert streams.run(options()) == 0
+    assert "created the thing Thing\n" in streams.err.text
+    assert "can be read by others" in streams.err.text
+
+
+def test_local_runs_around_everything(world: World, streams: Streams) -> None:
+    """The embedded AWS IoT starts first and stops last, and its invitation is printed."""
+    assert streams.run(options(arguments=["--local", "Lamp"])) == 0
+    assert world.happened[0] == "start the local AWS IoT"
+    assert world.happened[-1] == "stop the local AWS IoT"
+    assert "export AWS_ACCESS_KEY_ID=id" in streams.err.text
+    [settings] = world.settings
+    assert (settings.endpoint, settings.port, settings.thing) == ("127.0.0.1", 1, "Lamp")
+
+
+def test_local_as_json(world: World, streams: Streams) -> None:
+    """As JSON the invitation is one object with a field for each value."""
+    streams.run(options("--output", "json", arguments=["--local"]))
+    assert streams.err.text.startswith('{"type": "Notice", "endpoint": "127.0.0.1", "port": 1, "ca_file": "ca"')
+
+
+def test_a_start_error_is_told(world: World, streams: Streams) -> None:
+    """A start that fails has status 1 and says why; nothing is connected."""
+    world.on_connect = raiser(StartError("it broke", cause="a cause", todo="a step"))
+    assert streams.run(options()) == 1
+    assert streams.err.text == "it broke\n  likely cause: a cause\n  next: a step\n"
+
+
+def test_a_control_plane_error_is_a_start_error(world: World, streams: Streams) -> None:
+    """When the thing cannot be ensured, nothing is connected."""
+    world.on_ensure = raiser(RequestFailed("denied", cause="a cause", todo="a step"))
+    assert streams.run(options()) == 1
+    assert streams.err.text == "denied\n  likely cause: a cause\n  next: a step\n"
+    assert world.happened == ["ensure the thing"]
+
+
+@pytest.mark.parametrize(
+    ("more", "where"), [([], "AWS IoT in us-east-1"), (["--endpoint-url", "http://u"], "http://u")]
+)
+def test_a_silent_control_plane(
+    more: list[str], where: str, world: World, streams: Streams, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A control plane that never answers ends the start, with the time it had."""
+    hang = threading.Event()
+
+    def wait() -> None:
+        hang.wait(10)
+
+    world.on_ensure = wait
+    monkeypatch.setattr(program, "GRACE", -0.9)
+    assert streams.run(options("--timeout", "1", *more)) == 1
+    hang.set()
+    assert f"the control plane ({where}) did not answer within 1 s" in streams.err.text
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_signals_end_it_in_good_order(number: int, status: int, world: World, streams: Streams) -> None:
+    """A signal during the start closes what is open; the status tells which; the old handler is back afterwards."""
+    before = signal.getsignal(number)
+    world.on_connect = lambda: os.kill(os.getpid(), number)
+    assert streams.run(options(arguments=["--local"])) == status
+    assert signal.getsignal(number) == before
+
+
+def test_a_second_signal_does_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the program is leaving, another signal ends it at once."""
+    monkeypatch.setattr(os, "_exit", sys.exit)
+    signals = program._Signals()
+    signals.leaving = True
+    signals.end_main()  # says nothing new
+    try:
+        with pytest.raises(SystemExit) as end:
+            os.kill(os.getpid(), signal.SIGINT)
+        assert end.value.code == 130
+    finally:
+        signals.restore()
+
+
+def test_a_closed_stdout_ends_it(world: World, streams: Streams, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When nobody reads stdout any more, the program ends, though it waits for input, with status 0."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    never, input_end = os.pipe()
+    os.write(input_end, b"help\n")
+    monkeypatch.setattr(sys, "stdout", os.fdopen(writing, "w", encoding="utf-8"))
+    monkeypatch.setattr(sys, "stdin", os.fdopen(never, encoding="utf-8"))
+    assert program.run(options()) == 0
+    os.close(input_end)
+    sys.stdin.close()
+    with pytest.raises(BrokenPipeError):
+        sys.stdout.close()
+
+
+def test_a_terminal_gets_the_prompt(world: World, streams: Streams, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a terminal on both sides the prompt runs, not the script."""
+    prompted: list[Any] = []
+    monkeypatch.setattr("jobs_sandbox.repl.run_repl", lambda *given: prompted.append(given))
+    assert streams.run(options(), terminal=True) == 0
+    assert len(prompted) == 1
