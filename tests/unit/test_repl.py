@@ -1,0 +1,259 @@
+"""The prompt: what it runs, what it keeps, and how others write above it."""
+
+import asyncio
+import os
+import stat
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from prompt_toolkit.application import create_app_session
+from prompt_toolkit.completion import CompleteEvent
+from prompt_toolkit.document import Document
+from prompt_toolkit.history import InMemoryHistory
+from prompt_toolkit.input import PipeInput, create_pipe_input
+from prompt_toolkit.output import DummyOutput
+
+from jobs_sandbox.answers import Answer
+from jobs_sandbox.errors import Rejected
+from jobs_sandbox.known import KnownExecutions
+from jobs_sandbox.repl import Repl, _Painter, _TableCompleter, history_path, open_history, run_repl
+from jobs_sandbox.settings import Settings
+from tests.unit.fakes import Stage
+
+SETTINGS = Settings("host", "cert", "key", "us-east-1", "Lamp", "test-1")
+
+
+@pytest.fixture
+def keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[PipeInput]:
+    """A keyboard; the terminal behind it is a pseudo-terminal, the history is the test's own."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    master, slave = os.openpty()
+    with (
+        os.fdopen(master),
+        os.fdopen(slave) as stdin,
+        create_pipe_input() as keyboard,
+        create_app_session(input=keyboard, output=DummyOutput()),
+    ):
+        monkeypatch.setattr(sys, "stdin", stdin)
+        yield keyboard
+
+
+def test_runs_lines_until_quit(keys: PipeInput, stage: Stage) -> None:
+    """Each line is run; quit leaves; the executions are asked for once, for the toolbar."""
+    keys.send_text("describe-job-execution Job1\rquit\r")
+    stage.data.outcome = Answer("DescribeJobExecutionResponse", {"execution": {"jobId": "Job1"}})
+    run_repl(stage.session, stage.screen.console, SETTINGS)
+    assert stage.data.calls == [("get_pending_job_executions",), ("describe_job_execution", "Job1")]
+    assert "DescribeJobExecutionResponse" in stage.screen.stdout
+
+
+def test_end_of_input_leaves(keys: PipeInput, stage: Stage) -> None:
+    """Ctrl-D on an empty line leaves."""
+    keys.send_text("\x04")
+    run_repl(stage.session, stage.screen.console, SETTINGS)
+    assert stage.screen.stderr == ""
+
+
+def test_interrupt_drops_the_line(keys: PipeInput, stage: Stage) -> None:
+    """Ctrl-C at the prompt drops what was typed."""
+    keys.send_text("nonsense\x03quit\r")
+    run_repl(stage.session, stage.screen.console, SETTINGS)
+    assert stage.screen.stderr == ""
+
+
+def test_errors_are_told_once(keys: PipeInput, stage: Stage) -> None:
+    """A mistake is told; a rejection is its own block and nothing more; the prompt goes on."""
+    stage.data.outcome = Rejected({"code": "ResourceNotFound", "message": "gone"}, b"")
+    keys.send_text("nonsense\rdescribe-job-execution Job1\rquit\r")
+    run_repl(stage.session, stage.screen.console, SETTINGS)
+    assert "unknown command 'nonsense'" in stage.screen.stderr
+    assert "ResourceNotFound" in stage.screen.stdout
+    assert "ResourceNotFound" not in stage.screen.stderr
+
+
+def test_interrupt_stops_waiting(keys: PipeInput, stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C while a command waits gives the prompt back, and says so."""
+
+    def interrupted(line: str) -> None:
+        raise KeyboardInterrupt
+
+    lines = iter([interrupted])
+    run = stage.session.run
+
+    def run_next(line: str) -> None:
+        next(lines, run)(line)
+
+    monkeypatch.setattr(stage.session, "run", run_next)
+    keys.send_text("help\rquit\r")
+    run_repl(stage.session, stage.screen.console, SETTINGS)
+    assert "no longer waiting" in stage.screen.stderr
+
+
+def test_dumb_terminals_have_a_prompt_too(
+    keys: PipeInput, stage: Stage, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On a dumb terminal the prompt is plain text."""
+    monkeypatch.setenv("TERM", "dumb")
+    keys.send_text("quit\r")
+    run_repl(stage.session, stage.screen.console, SETTINGS)
+    assert capsys.readouterr().out.startswith("jobs-sandbox> quit")
+
+
+def test_toolbar(keys: PipeInput, stage: Stage) -> None:
+    """The toolbar tells state, counts, thing and endpoint; while reconnecting, for how long."""
+    repl = Repl(stage.session, stage.screen.console, SETTINGS)
+    stage.session.connection("connected", "")
+    assert repl._toolbar() == " connected │ ? queued, ? in progress │ Lamp │ host:8883"
+    stage.session.event(Answer("JobExecutionsChangedEvent", {"jobs": {"QUEUED": [{"jobId": "Job1"}]}}))
+    stage.session.connection("reconnecting", "lost")
+    stage.session.since = time.monotonic() - 12.4
+    assert repl._toolbar() == " reconnecting for 12 s │ 1 queued, 0 in progress │ Lamp │ host:8883"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("de", ["delete-job", "describe-job-execution"]),
+        ("  he", ["help"]),
+        ("describe-job-execution ", ["Job2", "Job1", "$next"]),
+        ("describe-job-execution $", ["$next"]),
+        ("update-job-execution Job", ["Job2", "Job1"]),
+        ("update-job-execution Job1 c", ["CANCELED"]),
+        ("update-job-execution Job1 FAILED ", []),
+        ("create-job New ", ["file://"]),
+        ("wait Next", ["NextJobExecutionChangedEvent"]),
+        ("get-pending-job-executions ", []),
+        ("nonsense x", []),
+    ],
+)
+def test_completion(text: str, expected: list[str]) -> None:
+    """Completions come from the command table and from the job ids seen, the latest first."""
+    known = KnownExecutions()
+    known.learn(Answer("", {"jobs": {"QUEUED": [{"jobId": "Job1"}, {"jobId": "Job2"}]}}))
+    found = list(_TableCompleter(known).get_completions(Document(text), CompleteEvent()))
+    assert [completion.text for completion in found] == expected
+    assert all(completion.display_meta_text for completion in found)
+
+
+def test_completion_of_file_names(tmp_path: Path) -> None:
+    """After ``file://`` the names of files are completed."""
+    (tmp_path / "document.json").touch()
+    text = f"create-job New file://{tmp_path}/doc"
+    [completion] = _TableCompleter(KnownExecutions()).get_completions(Document(text), CompleteEvent())
+    assert completion.text == "ument.json"
+
+
+def test_history_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The history is in the XDG state folder."""
+    monkeypatch.setenv("XDG_STATE_HOME", "/state")
+    assert history_path() == Path("/state/jobs-sandbox/history")
+    monkeypatch.delenv("XDG_STATE_HOME")
+    monkeypatch.setenv("HOME", "/home/me")
+    assert history_path() == Path("/home/me/.local/state/jobs-sandbox/history")
+
+
+def test_history_is_private(tmp_path: Path) -> None:
+    """The file is the user's alone, also if it was not before; no line after a space and no secret goes in."""
+    path = tmp_path / "new" / "history"
+    path.parent.mkdir()
+    path.touch(mode=0o644)
+    history = open_history(path, print)
+    for line in ("kept", " dropped", "create-job x -----BEGIN RSA PRIVATE KEY-----", "AWS_SESSION_TOKEN=1"):
+        history.append_string(line)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert [line for line in path.read_text().splitlines() if line.startswith("+")] == ["+kept"]
+    assert history.get_strings() == ["kept"]
+
+
+def test_history_that_cannot_be_kept(tmp_path: Path) -> None:
+    """A place that cannot be written is told, and the lines of this session are still there."""
+    told: list[str] = []
+    (tmp_path / "file").touch()
+    assert isinstance(open_history(tmp_path / "file" / "history", told.append), InMemoryHistory)
+    assert len(told) == 1
+    assert "no history is kept" in told[0]
+
+
+def test_history_that_can_no_longer_be_kept(tmp_path: Path) -> None:
+    """A disk that fills up, or a file that goes, is told once."""
+    told: list[str] = []
+    path = tmp_path / "history"
+    history = open_history(path, told.append)
+    path.unlink()
+    path.mkdir()
+    for line in ("one", "two"):
+        history.append_string(line)
+    assert len(told) == 1
+    assert "can no longer be written" in told[0]
+    assert history.get_strings() == ["one", "two"]
+
+
+def painter_of(**app: Any) -> _Painter:
+    prompt: Any = SimpleNamespace(app=SimpleNamespace(**app), default_buffer=SimpleNamespace(text="typed"))
+    return _Painter(prompt)
+
+
+def test_painter_without_a_prompt() -> None:
+    """While no prompt is shown, the writer writes at once."""
+    wrote: list[str] = []
+    painter_of(is_running=False, loop=None)(lambda: wrote.append("block"))
+    assert wrote == ["block"]
+
+
+def test_painter_with_a_prompt(keys: PipeInput, stage: Stage) -> None:
+    """While a prompt is shown, its own thread writes, and the writer's error comes back to the writer."""
+    repl = Repl(stage.session, stage.screen.console, SETTINGS)
+    painter = _Painter(repl._prompt)
+    threads: list[threading.Thread] = []
+    errors: list[OSError] = []
+
+    def write() -> None:
+        threads.append(threading.current_thread())
+        raise OSError("the terminal is gone")
+
+    def other_thread() -> None:
+        try:
+            painter(write)
+        except OSError as error:
+            errors.append(error)
+        keys.send_text("done\r")
+
+    writer = threading.Thread(target=other_thread)
+    assert repl._prompt.prompt(pre_run=writer.start) == "done"
+    writer.join()
+    assert threads == [threading.main_thread()]
+    assert str(errors[0]) == "the terminal is gone"
+
+
+def test_painter_when_the_prompt_ends_meanwhile() -> None:
+    """A block that the prompt no longer takes is written all the same, once."""
+    wrote: list[str] = []
+    closed = asyncio.new_event_loop()
+    closed.close()
+    painter_of(is_running=True, loop=closed)(lambda: wrote.append("first"))
+
+    unattended = asyncio.new_event_loop()  # takes callbacks, and never runs them
+    app: dict[str, Any] = {"is_running": True, "loop": unattended}
+    painter = painter_of(**app)
+    ended: Callable[[], None] = lambda: setattr(painter._prompt.app, "loop", None)  # noqa: E731
+    timer = threading.Timer(0.15, ended)
+    timer.start()
+    painter(lambda: wrote.append("second"))
+    timer.join()
+    unattended.close()
+    assert wrote == ["first", "second"]
+
+
+def test_painter_on_a_dumb_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """A dumb terminal gets the block below what is typed, and then the prompt again."""
+    monkeypatch.setenv("TERM", "dumb")
+    painter = painter_of(is_running=False, loop=None)
+    with painter.prompting():
+        painter(lambda: sys.stdout.writelines(["block\n"]))
+    assert capsys.readouterr().out == "\nblock\njobs-sandbox> typed"
