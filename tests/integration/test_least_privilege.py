@@ -1,0 +1,165 @@
+"""The shipped policies are minimal, and whoever lacks a permission of theirs is told which.
+
+Each permission, one action on one resource, is taken away in turn; the program then runs all its commands.
+"""
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+import pytest
+
+from tests.support.account import Account
+from tests.support.program import run
+from tests.support.readme import ROOT
+
+SCRIPT = """\
+create-job {job} {{}}
+wait JobExecutionsChangedEvent 1
+wait NextJobExecutionChangedEvent 1
+get-pending-job-executions
+describe-job-execution {job}
+start-next-pending-job-execution
+update-job-execution {job} SUCCEEDED
+delete-job {job}
+"""
+START = 0  # no line of the script: the program does not start
+FAILING_LINE = {
+    "notify": 2,
+    "notify-next": 3,
+    "get": 4,
+    "*/get": 5,
+    "start-next": 6,
+    "*/update": 7,
+}
+# MiniStack checks a job request against the job alone. The sample that this program is ported from ships both: AWS
+# wants CreateJob to be allowed on every thing that a job targets as well, and who may create may delete.
+UNCHECKED = {("iot:CreateJob", "thing/<thingname>"), ("iot:DeleteJob", "thing/<thingname>")}
+
+
+class Permission(NamedTuple):
+    """One action on one resource, as a shipped policy grants it."""
+
+    policy: str
+    action: str
+    resource: str
+
+    @property
+    def short(self) -> str:
+        """The resource without ``arn:aws:iot:<region>:<account>:``."""
+        return self.resource.split(":", 5)[5]
+
+
+def _permissions(policy: str) -> list[Permission]:
+    statements = json.loads((ROOT / "policies" / f"{policy}.json").read_text())["Statement"]
+    return [
+        Permission(policy, action, resource)
+        for statement in statements
+        for action in _list(statement["Action"])
+        for resource in _list(statement["Resource"])
+    ]
+
+
+def _list(value: str | list[str]) -> list[str]:
+    return [value] if isinstance(value, str) else value
+
+
+SHIPPED = {policy: _permissions(policy) for policy in ("device-policy", "control-plane-policy")}
+EVERY = [permission for permissions in SHIPPED.values() for permission in permissions]
+
+
+class Outcome(NamedTuple):
+    """How the program fared without one permission."""
+
+    thing: str
+    status: int
+    errors: list[dict[str, object]]
+
+
+def _document(permissions: list[Permission], account: Account, thing: str) -> str:
+    statements = [{"Effect": "Allow", "Action": it.action, "Resource": it.resource} for it in permissions]
+    text = json.dumps({"Version": "2012-10-17", "Statement": statements})
+    arn = account.policy("device-policy", "T").partition('"arn:aws:iot:')[2].split(":")
+    return text.replace("<region>", arn[0]).replace("<account>", arn[1]).replace("<thingname>", thing)
+
+
+def _run_without(account: Account, missing: Permission | None) -> Outcome:
+    thing = account.device(policy_document=None).thing
+    left = {
+        policy: _document([it for it in permissions if it != missing], account, thing)
+        for policy, permissions in SHIPPED.items()
+    }
+    device = account.device(thing, left["device-policy"])
+    done = run(
+        account.arguments(device, timeout="2", output="json"),
+        SCRIPT.format(job=thing),
+        account.operator(thing, left["control-plane-policy"]),
+    )
+    told = [json.loads(line) for line in done.stderr.splitlines()]
+    return Outcome(thing, done.returncode, [line for line in told if line["type"] == "Error"])
+
+
+@pytest.fixture(scope="module")
+def outcomes(account: Account) -> dict[Permission | None, Outcome]:
+    """The program without each permission in turn, and with all of them (None)."""
+    cases = [None, *EVERY]
+    with ThreadPoolExecutor(4) as several:
+        return dict(zip(cases, several.map(lambda case: _run_without(account, case), cases), strict=True))
+
+
+def test_all_permissions_suffice(outcomes: dict[Permission | None, Outcome]) -> None:
+    """With exactly the shipped policies, spelt out one permission at a time, every command succeeds."""
+    assert outcomes[None].errors == []
+    assert outcomes[None].status == 0
+
+
+def _id(permission: Permission) -> str:
+    return f"{permission.action} on {permission.short}"
+
+
+NEEDED = [it for it in EVERY if (it.action, it.short) not in UNCHECKED]
+
+
+@pytest.mark.parametrize("missing", NEEDED, ids=_id)
+def test_a_missing_permission_is_named(missing: Permission, outcomes: dict[Permission | None, Outcome]) -> None:
+    """Without it something fails: the command that needs it, with a message that names it."""
+    outcome = outcomes[missing]
+    assert outcome.status == 1
+    first = outcome.errors[0]
+    assert first.get("line", START) == _failing_line(missing)
+    for word in _named(missing, outcome.thing):
+        assert word in str(first["cause"])
+
+
+@pytest.mark.parametrize("missing", [it for it in EVERY if it not in NEEDED], ids=_id)
+def test_a_permission_that_only_aws_checks(missing: Permission, outcomes: dict[Permission | None, Outcome]) -> None:
+    """Without it nothing fails here: the exceptions are exactly those that `UNCHECKED` explains."""
+    assert outcomes[missing].status == 0
+    assert outcomes[missing].errors == []
+
+
+def test_unrelated_commands_go_on(outcomes: dict[Permission | None, Outcome]) -> None:
+    """A device that lacks one request's permission fails that request, and what depends on it, and no more."""
+    for missing, outcome in outcomes.items():
+        if missing and missing.policy == "device-policy" and _failing_line(missing) != START:
+            lines = {error["line"] for error in outcome.errors}
+            depending = {8} if "update" in missing.short and missing.action != "iot:Receive" else set()
+            assert lines == {_failing_line(missing)} | depending, missing
+
+
+def _failing_line(missing: Permission) -> int:
+    """The first line of the script that needs the permission."""
+    if missing.policy == "control-plane-policy":
+        return {"iot:CreateJob": 1, "iot:DeleteJob": 8}.get(missing.action, START)
+    topic = missing.short.rpartition("/jobs/")[2].removesuffix("/*")
+    if missing.action == "iot:Connect" or (missing.action == "iot:Subscribe" and "notify" in topic):
+        return START
+    return FAILING_LINE[topic]
+
+
+def _named(missing: Permission, thing: str) -> list[str]:
+    """The words in which a message names the permission: with the real job and client id where it knows them."""
+    resource = missing.short.replace("<thingname>", thing).replace("job/*", f"job/{thing}").replace("test-*", "test-")
+    if missing.policy == "control-plane-policy":
+        return [f"{missing.action} on arn:aws:iot:", f":{resource}"]
+    return [f"{missing.action} on {resource}"]
