@@ -1,5 +1,6 @@
 """Fixtures that end what a test began."""
 
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -10,6 +11,18 @@ from tests.unit.fakes import Screen, Stage
 # A busy machine is no failure.
 settings.register_profile("unit", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("unit")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_environment() -> Iterator[None]:
+    """Whatever the machine's AWS settings and proxies are, the tests do not see them."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith("AWS_")]:
+            patch.delenv(name)
+        for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+            patch.setenv(name, os.devnull)
+        patch.setenv("NO_PROXY", "127.0.0.1")
+        yield
 
 
 @pytest.fixture

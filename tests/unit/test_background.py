@@ -34,7 +34,11 @@ def test_exception(error: BaseException) -> None:
 def test_thread() -> None:
     """A thread is named, a daemon, and running when it is handed back."""
     go = threading.Event()
-    thread = start_thread(lambda: [None for _ in [go.wait(PATIENCE)]][0], "worker")
+
+    def work() -> None:
+        go.wait(PATIENCE)
+
+    thread = start_thread(work, "worker")
     assert (thread.name, thread.daemon, thread.is_alive()) == ("worker", True, True)
     go.set()
     thread.join(PATIENCE)

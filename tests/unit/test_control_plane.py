@@ -102,8 +102,16 @@ def test_thing_cannot_be_created(client: Any, stub: Any) -> None:
     assert "iot:CreateThing" in caught.value.cause
 
 
-@pytest.mark.parametrize("body", [b"<html>Welcome</html>", b"{}", b"[]", b"\xff"])
-def test_no_aws_iot(body: bytes) -> None:
+@pytest.mark.parametrize(
+    ("body", "what"),
+    [
+        (b"<html>Welcome</html>", "the control plane answered, but not as AWS IoT does"),
+        (b"{}", "the control plane answered, but not as AWS IoT does"),
+        (b"[]", "iot:DescribeThing failed: "),
+        (b"\xff", "iot:DescribeThing failed: "),
+    ],
+)
+def test_no_aws_iot(body: bytes, what: str) -> None:
     """An endpoint that answers something else, well, is said to be no AWS IoT."""
 
     class Other(http.server.BaseHTTPRequestHandler):
@@ -121,7 +129,7 @@ def test_no_aws_iot(body: bytes) -> None:
         serving.start()
         url = f"http://127.0.0.1:{server.server_port}"
         client = new_client("iot", region="us-east-1", endpoint_url=url, keys=("test", "test"))
-        with pytest.raises(RequestFailed):
+        with pytest.raises(RequestFailed, match=what):
             ControlPlane(SETTINGS._replace(endpoint_url=url), client).ensure_thing()
         serving.join()
 

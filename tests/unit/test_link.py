@@ -69,6 +69,21 @@ def test_one_failed_attempt(story: Story) -> None:
     assert story.messages[-1] == "reconnected after 0.0 s"
 
 
+def test_a_long_outage(story: Story) -> None:
+    """Of a long outage a line now and then tells that it lasts, after 8, 16, 32 … attempts."""
+    story.link.lost("the network")
+    for _ in range(40):
+        story.now += 2
+        story.link.failed("refused")
+    story.link.restored()
+    assert story.messages[2:] == [
+        "still down after 8 attempts in 16 s: refused",
+        "still down after 16 attempts in 32 s: refused",
+        "still down after 32 attempts in 64 s: refused",
+        "reconnected after 80.0 s, 40 failed attempts",
+    ]
+
+
 def test_causes_are_told_again_after_a_new_loss(story: Story) -> None:
     """A new loss is a new story: its failed attempts are told again."""
     for _ in range(2):
@@ -96,6 +111,29 @@ def test_flood_of_losses(story: Story) -> None:
     assert len(story.messages) == 10
     assert len(story.told) == 41
     assert story.link.losses == 20
+
+
+def test_a_new_cause_in_a_flood(story: Story) -> None:
+    """In a flood of losses, one with a new cause is told."""
+    for cause in ["taken over", "taken over", "the network", "taken over", "taken over"]:
+        story.link.lost(cause)
+    assert story.messages == [
+        "connection lost: taken over",
+        "connection lost: taken over (2 times in 0 s)",
+        "connection lost: the network (3 times in 0 s)",
+        "connection lost: taken over (4 times in 0 s)",
+    ]
+
+
+def test_a_silent_loss_that_lasts(story: Story) -> None:
+    """When the reconnect after a loss that was not told fails for a new cause, its end is told too."""
+    for cause in ["", "", "refused"]:
+        story.link.lost("taken over")
+        if cause:
+            story.link.failed(cause)
+        story.link.restored()
+    assert story.messages[-2:] == ["cannot reconnect yet: refused; trying on", "reconnected after 0.0 s"]
+    assert len(story.messages) == 6
 
 
 def test_silent_loss_has_silent_attempts(story: Story) -> None:

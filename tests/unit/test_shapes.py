@@ -13,7 +13,13 @@ from hypothesis import strategies as st
 from jobs_sandbox.answers import Answer
 from jobs_sandbox.shapes import readable, unreadable
 
-SUMMARY = {"executionNumber": 1, "jobId": "Job1", "lastUpdatedAt": 1748981622, "queuedAt": 1748981622, "versionNumber": 1}
+SUMMARY = {
+    "executionNumber": 1,
+    "jobId": "Job1",
+    "lastUpdatedAt": 1748981622,
+    "queuedAt": 1748981622,
+    "versionNumber": 1,
+}
 EXECUTION = SUMMARY | {"jobDocument": {"Todo": "Reboot"}, "status": "QUEUED"}
 ABSENT = {"startedAt": None, "statusDetails": None, "thingName": None}
 
@@ -48,7 +54,11 @@ def new_york(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         ("V2ErrorResponse", {"code": "ResourceNotFound", "message": "no", "clientToken": "c", "timestamp": 1}),
         (
             "V2ErrorResponse",
-            {"code": "InvalidStateTransition", "message": "no", "executionState": {"status": "FAILED", "versionNumber": 2}},
+            {
+                "code": "InvalidStateTransition",
+                "message": "no",
+                "executionState": {"status": "FAILED", "versionNumber": 2},
+            },
         ),
     ],
 )
@@ -93,7 +103,7 @@ def test_full_update_response() -> None:
 
 def test_job_document_is_left_alone() -> None:
     """Names and nulls within a job document are the user's own."""
-    document = {"snake_case": None, "camelCase": [{"x_y": 1.5}], "deep": {"a": {}}}
+    document: dict[str, object] = {"snake_case": None, "camelCase": [{"x_y": 1.5}], "deep": {"a": {}}}
     body = shown("DescribeJobExecutionResponse", {"execution": EXECUTION | {"jobDocument": document}})
     assert body["execution"]["jobDocument"] == document
 
@@ -171,7 +181,9 @@ json_values = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text("ab"), inner, max_size=3),
     max_leaves=5,
 )
-names = st.sampled_from(["jobs", "execution", "executionState", "queuedJobs", "inProgressJobs", "jobDocument", "status"])
+names = st.sampled_from(
+    ["jobs", "execution", "executionState", "queuedJobs", "inProgressJobs", "jobDocument", "status"]
+)
 
 
 @given(
@@ -190,7 +202,7 @@ def test_nothing_raises(shape_name: str, payload: dict[str, Any]) -> None:
     """Whatever the SDK makes of a payload is shown with every field that was sent."""
     try:
         shape = getattr(iotjobs, shape_name).from_payload(payload)
-    except Exception as error:  # noqa: BLE001 - the SDK then reports a deserialization failure
+    except Exception as error:  # the SDK then reports a deserialization failure
         answer = unreadable("T", json.dumps(payload).encode(), error)
     else:
         answer = readable("T", shape, json.dumps(payload).encode())

@@ -1,0 +1,28 @@
+"""Errors keep what they are made of."""
+
+import pytest
+
+from jobs_sandbox.errors import AlreadyExists, Rejected, RequestFailed, SandboxError, StartError, UsageError
+
+
+@pytest.mark.parametrize("kind", [SandboxError, StartError, UsageError, RequestFailed, AlreadyExists])
+def test_parts(kind: type[SandboxError]) -> None:
+    """An error says what happened, why, and what to do; as text it is what happened."""
+    error = kind("what", cause="cause", todo="todo")
+    assert (str(error), error.what, error.cause, error.todo, error.place) == ("what", "what", "cause", "todo", {})
+    assert isinstance(error, SandboxError)
+
+
+@pytest.mark.parametrize(
+    ("body", "what"),
+    [
+        ({"code": "InvalidTopic", "message": "no"}, "InvalidTopic: no"),
+        ({}, "None: None"),
+        (None, "it cannot be read"),
+    ],
+)
+def test_rejected(body: dict[str, object] | None, what: str) -> None:
+    """A rejection is the service's code and message."""
+    error = Rejected(body, b"x")
+    assert error.what == f"the service rejected the request: {what}"
+    assert (error.body, error.payload) == (body, b"x")

@@ -1,0 +1,51 @@
+"""The shipped policies are the spec's, and what ensuring the thing needs; nothing more."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+POLICIES = Path(__file__).parents[2] / "policies"
+ARN = "arn:aws:iot:<region>:<account>:"
+TOPIC = f"{ARN}topic/$aws/things/<thingname>/jobs/"
+FILTER = f"{ARN}topicfilter/$aws/things/<thingname>/jobs/"
+RESPONSES = ["notify", "notify-next", "start-next/*", "*/update/*", "get/*", "*/get/*"]
+JOBS = [f"{ARN}job/*", f"{ARN}thing/<thingname>"]
+
+
+def statement(action: str | list[str], resource: str | list[str]) -> dict[str, Any]:
+    return {"Effect": "Allow", "Action": action, "Resource": resource}
+
+
+@pytest.mark.parametrize(
+    ("name", "statements"),
+    [
+        (
+            "device-policy",
+            [
+                statement("iot:Publish", [f"{TOPIC}{end}" for end in ("start-next", "*/update", "*/get", "get")]),
+                statement("iot:Receive", [f"{TOPIC}{end}" for end in RESPONSES]),
+                statement("iot:Subscribe", [f"{FILTER}{end}" for end in RESPONSES]),
+                statement("iot:Connect", f"{ARN}client/test-*"),
+            ],
+        ),
+        (
+            "control-plane-policy",
+            [
+                statement("iot:CreateJob", JOBS),
+                statement("iot:DeleteJob", JOBS),
+                statement(["iot:DescribeThing", "iot:CreateThing"], f"{ARN}thing/<thingname>"),
+            ],
+        ),
+    ],
+)
+def test_policy(name: str, statements: list[dict[str, Any]]) -> None:
+    """Each policy allows exactly the actions on the resources that the spec allows, with the spec's placeholders."""
+    policy = json.loads((POLICIES / f"{name}.json").read_text())
+    assert policy == {"Version": "2012-10-17", "Statement": statements}
+
+
+def test_no_other_policy() -> None:
+    """There are two policies."""
+    assert sorted(path.name for path in POLICIES.iterdir()) == ["control-plane-policy.json", "device-policy.json"]
