@@ -32,8 +32,8 @@ FAILING_LINE = {
     "start-next": 6,
     "*/update": 7,
 }
-# MiniStack checks a job request against the job alone. The sample that this program is ported from ships both: AWS
-# wants CreateJob to be allowed on every thing that a job targets as well, and who may create may delete.
+# MiniStack checks a job request against the job alone. AWS wants CreateJob to be allowed on every thing that the job
+# targets as well; DeleteJob on the thing is in the policy of the sample that this program is ported from, and kept.
 UNCHECKED = {("iot:CreateJob", "thing/<thingname>"), ("iot:DeleteJob", "thing/<thingname>")}
 
 
