@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any, NamedTuple, TextIO
 
 from jobs_sandbox.answers import Answer
-from jobs_sandbox.background import start_thread
+from jobs_sandbox.background import start_thread, wait_for
 from jobs_sandbox.errors import SandboxError
 from jobs_sandbox.formatting import block_json, block_text, error_json, error_text, escape_lines, json_line
 
@@ -54,8 +54,8 @@ class Console:
         self._items: deque[_Item] = deque()
         self._events = self._event_bytes = self._dropped = 0
         self._put = self._written = 0
-        self._ending = False
-        self._thread = start_thread(self._write_all, "console")
+        self._ending = self._ended = False
+        start_thread(self._write_all, "console")
 
     def response(self, answer: Answer) -> None:
         """Show the answer to a request."""
@@ -91,14 +91,14 @@ class Console:
         """Wait until all that was enqueued before is written, or cannot be."""
         with self._changed:
             put = self._put
-            self._changed.wait_for(lambda: self._written >= put or self.closed)
+            wait_for(self._changed, lambda: self._written >= put or self.closed)
 
     def close(self) -> None:
         """Write what is left, and end the writer."""
         with self._changed:
             self._ending = True
             self._changed.notify_all()
-        self._thread.join()
+            wait_for(self._changed, lambda: self._ended)
 
     def _enqueue(self, item: _Item) -> None:
         with self._changed:
@@ -111,6 +111,8 @@ class Console:
             with self._changed:
                 self._changed.wait_for(lambda: self._items or self._ending)
                 if not self._items:
+                    self._ended = True
+                    self._changed.notify_all()
                     return
                 batch, self._items = self._items, deque()
                 self._events = self._event_bytes = 0

@@ -2,9 +2,11 @@
 
 import argparse
 import os
+import select
 import signal
 import sys
 import threading
+from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import ExitStack
 from typing import Any
@@ -56,7 +58,7 @@ def _run(options: argparse.Namespace, console: Console, signals: "_Signals", *, 
             session = Session(console, settings.thing, settings.timeout)
             _start(settings, session, console, stack)
             if not interactive:
-                return OK if run_script(session, console, sys.stdin.buffer) else FAILED
+                return OK if run_script(session, console, signals.lines(sys.stdin.fileno())) else FAILED
             from jobs_sandbox.repl import run_repl
 
             run_repl(session, console, settings)
@@ -151,6 +153,9 @@ class _Signals:
 
     def __init__(self) -> None:
         self.leaving = False
+        self._wake, self._waker = os.pipe()
+        os.set_blocking(self._waker, False)
+        self._previous_waker = signal.set_wakeup_fd(self._waker, warn_on_full_buffer=False)
         self._previous = {
             number: signal.signal(number, self._handle) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
         }
@@ -158,6 +163,22 @@ class _Signals:
     def restore(self) -> None:
         for number, handler in self._previous.items():
             signal.signal(number, handler)
+
+        signal.set_wakeup_fd(self._previous_waker)
+        os.close(self._wake)
+        os.close(self._waker)
+
+    def lines(self, source: int) -> Iterator[bytes]:
+        """The lines of a file; unlike with a plain read, a signal in the instant before it begins is not lost."""
+        begun = b""
+        while True:
+            select.select([source, self._wake], [], [])  # after a signal, its handler raises here
+            chunk = os.read(source, 65536)
+            *lines, begun = (begun + chunk).split(b"\n")
+            yield from lines
+            if not chunk:
+                yield begun
+                return
 
     def end_main(self) -> None:
         """Wake the main thread, whatever it waits for, and make it end the program."""

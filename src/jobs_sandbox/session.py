@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 
 from jobs_sandbox.answers import Answer, Pending
+from jobs_sandbox.background import wait_for
 from jobs_sandbox.commands import ControlPlane, DataPlane, Quit, help_lines, parse
 from jobs_sandbox.console import Console
 from jobs_sandbox.errors import Rejected, RequestFailed, SandboxError
@@ -76,14 +77,16 @@ class Session:
         self._console.response(answer)
 
     def _answer(self, pending: Pending) -> Answer:
+        pending.add_done_callback(lambda _: self._wake())
+        seconds = self._timeout + _GRACE
         try:
-            return pending.result(self._timeout + _GRACE)
+            if self._wait_until(pending.done, seconds):
+                return pending.result()
         except KeyboardInterrupt:
             pending.add_done_callback(lambda _: self._late(pending))
             raise
-        except TimeoutError:
-            pending.add_done_callback(lambda _: self._late(pending))
-            raise pending.unanswered(self._timeout + _GRACE) from None
+        pending.add_done_callback(lambda _: self._late(pending))
+        raise pending.unanswered(seconds)
 
     def _late(self, pending: Pending) -> None:
         error = pending.exception()
@@ -102,17 +105,25 @@ class Session:
 
         """
         seconds = self._timeout if seconds is None else seconds
-        with self._arrived:
-            if self._arrived.wait_for(lambda: event is not None and self._unclaimed[event] > 0, seconds):
-                self._unclaimed[str(event)] -= 1
-                return
-        if event is not None:
+        if event is None:
+            self._wait_until(lambda: False, seconds)
+        elif self._wait_until(lambda: self._unclaimed[event] > 0, seconds):
+            self._unclaimed[event] -= 1
+        else:
             topic = f"$aws/things/{self._thing}/jobs/{_TOPICS[event]}"
             raise RequestFailed(
                 f"no {event} within {seconds:g} s",
                 cause=f"nothing caused one; or no policy of the certificate allows iot:Receive on topic/{topic}",
                 todo="get-pending-job-executions shows what is pending.",
             )
+
+    def _wait_until(self, condition: Callable[[], bool], seconds: float) -> bool:
+        with self._arrived:
+            return wait_for(self._arrived, condition, seconds)
+
+    def _wake(self) -> None:
+        with self._arrived:
+            self._arrived.notify_all()
 
     def show_help(self) -> None:
         """Show the supported commands."""

@@ -104,10 +104,16 @@ class Streams:
     def run(self, options: argparse.Namespace, script: str = "", *, terminal: bool = False) -> int:
         """Run the program with ``script`` on its standard input; the exit status."""
         self.out, self.err = Stdout(terminal=terminal), Stdout()
-        stdin = SimpleNamespace(buffer=io.BytesIO(script.encode()), isatty=lambda: terminal)
+        reading, writing = os.pipe()
+        with os.fdopen(writing, "w", encoding="utf-8") as pipe:
+            pipe.write(script)
+        stdin = SimpleNamespace(fileno=lambda: reading, isatty=lambda: terminal)
         for name, stream in (("stdin", stdin), ("stdout", self.out), ("stderr", self.err)):
             self._monkeypatch.setattr(sys, name, stream)
-        return program.run(options)
+        try:
+            return program.run(options)
+        finally:
+            os.close(reading)
 
 
 @pytest.fixture
