@@ -60,12 +60,12 @@ def _camel_case(name: str) -> str:
 
 def _put_back(known: Any, sent: Any) -> None:
     """Add to ``known`` what ``sent`` has besides: the SDK's model drops the fields that it does not know."""
-    if isinstance(known, dict) and isinstance(sent, dict):
+    if isinstance(sent, dict):
         for key, value in sent.items():
             if key not in known:
                 known[key] = value
             elif key != "jobDocument":
                 _put_back(known[key], value)
-    elif isinstance(known, list) and isinstance(sent, list):
+    elif isinstance(sent, list):
         for known_item, sent_item in zip(known, sent, strict=True):
             _put_back(known_item, sent_item)
