@@ -108,7 +108,8 @@ class Session:
         if event is None:
             self._wait_until(lambda: False, seconds)
         elif self._wait_until(lambda: self._unclaimed[event] > 0, seconds):
-            self._unclaimed[event] -= 1
+            with self._arrived:
+                self._unclaimed[event] -= 1
         else:
             topic = f"$aws/things/{self._thing}/jobs/{_TOPICS[event]}"
             raise RequestFailed(

@@ -5,7 +5,7 @@ from concurrent.futures import Future
 
 import pytest
 
-from jobs_sandbox.background import in_background, start_thread
+from jobs_sandbox.background import in_background, start_thread, wait_for
 
 PATIENCE = 10
 
@@ -43,3 +43,44 @@ def test_thread() -> None:
     go.set()
     thread.join(PATIENCE)
     assert not thread.is_alive()
+
+
+def test_wait_for_what_is() -> None:
+    """What is already so is not waited for."""
+    condition = threading.Condition()
+    with condition:
+        assert wait_for(condition, lambda: True, 0)
+
+
+def test_wait_for_what_comes() -> None:
+    """Waiting ends when another thread makes it so, however long that takes."""
+    condition = threading.Condition()
+    made: list[int] = []
+
+    def make() -> None:
+        with condition:
+            made.append(1)
+            condition.notify_all()
+
+    with condition:
+        start_thread(make, "maker")
+        assert wait_for(condition, lambda: bool(made))
+
+
+def test_wait_without_being_told() -> None:
+    """What becomes so without a word is seen after a slice."""
+    condition = threading.Condition()
+    made = threading.Event()
+    timer = threading.Timer(0.01, made.set)
+    timer.start()
+    with condition:
+        assert wait_for(condition, made.is_set, PATIENCE)
+    timer.join()
+
+
+@pytest.mark.parametrize("seconds", [0, 0.01])
+def test_wait_in_vain(seconds: float) -> None:
+    """What never is so is waited for so long, and no longer."""
+    condition = threading.Condition()
+    with condition:
+        assert not wait_for(condition, lambda: False, seconds)

@@ -303,13 +303,15 @@ def test_flush_of_nothing(screen: Screen) -> None:
 
 def test_close_writes_what_is_left() -> None:
     """``close`` writes all that is left, and ends the writer's thread."""
+    before = set(threading.enumerate())
     screen = Screen()
-    before = threading.active_count()
+    (writer,) = set(threading.enumerate()) - before
     for number in range(50):
         screen.console.event(Answer(f"N{number}", {}))
     screen.console.close()
     assert titles(screen.out.getvalue()) == [f"N{number}" for number in range(50)]
-    assert threading.active_count() == before - 1
+    writer.join(PATIENCE)
+    assert not writer.is_alive()
 
 
 def test_paint(screen: Screen) -> None:

@@ -24,6 +24,11 @@ def story() -> Story:
     return Story()
 
 
+def test_no_connection_yet() -> None:
+    """Before the first connection there is none."""
+    assert not Link(lambda *_: None).up
+
+
 def test_first_connection(story: Story) -> None:
     """The first connection is a state, not a message: the start tells of it."""
     assert story.told == [("connected", "")]
@@ -59,6 +64,23 @@ def test_failed_attempts_are_summarised(story: Story) -> None:
         "cannot reconnect yet: timeout; trying on",
         "reconnected after 12.0 s, 6 failed attempts",
     ]
+
+
+def test_states(story: Story) -> None:
+    """Until the connection is back, the state is ``reconnecting``, however often an attempt fails."""
+    story.link.lost("the network")
+    for _ in range(8):
+        story.link.failed("refused")
+    assert [state for state, _ in story.told[1:]] == ["reconnecting"] * 3
+
+
+def test_two_failed_attempts(story: Story) -> None:
+    """From two on, failed attempts are counted out."""
+    story.link.lost("the network")
+    story.link.failed("refused")
+    story.link.failed("refused")
+    story.link.restored()
+    assert story.messages[-1] == "reconnected after 0.0 s, 2 failed attempts"
 
 
 def test_one_failed_attempt(story: Story) -> None:
@@ -153,6 +175,21 @@ def test_sound_connection(story: Story, stood: float, message: str) -> None:
     story.now += stood
     story.link.lost("again")
     assert story.messages[-1].endswith(message)
+
+
+def test_causes_of_a_new_flood(story: Story) -> None:
+    """In a new flood, each cause is news again."""
+    for cause in ["one", "two"]:
+        story.link.lost(cause)
+    story.link.restored()
+    story.now += 61
+    for cause in ["one", "one", "two", "one"]:
+        story.link.lost(cause)
+    assert story.messages[-4:-1] == [
+        "connection lost: one",
+        "connection lost: one (2 times in 0 s)",
+        "connection lost: two (3 times in 0 s)",
+    ]
 
 
 def test_closing(story: Story) -> None:
