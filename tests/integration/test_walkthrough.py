@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-import psutil  # type: ignore[import-untyped] # it ships no types
+import psutil
 import pytest
 
 from tests.support.account import Account
