@@ -144,7 +144,7 @@ def _start(settings: Settings, session: Session, console: Console, stack: ExitSt
         console.notice(f"created the thing {settings.thing}")
     session.data = stack.enter_context(DataPlane(settings, session))
     console.notice(
-        f"connected to {settings.endpoint}:{settings.port} as {settings.client_id}; type help for the commands"
+        f"connected to {settings.endpoint}:{settings.port} as {settings.client_id}; type help"
     )
 
 
