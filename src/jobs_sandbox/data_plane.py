@@ -6,6 +6,7 @@ also serves the connection: nothing here waits on it, raises in it, or writes to
 """
 
 import json
+import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
@@ -36,10 +37,11 @@ _PING_TIMEOUT_MS = 5000
 _RECONNECT_MS = (500, 2000)
 # For so long the broker keeps the subscriptions and the QoS 1 messages of a client that comes back.
 _SESSION_EXPIRY = 3600
-# One filter for each job id described or updated; the SDK drops the idle ones. AWS IoT allows 50 a connection.
-_SUBSCRIPTIONS = 40
-_STOP_PATIENCE = 1.0
-_REMEMBERED = 100
+# The SDK subscribes for each request and unsubscribes after its answer. AWS IoT allows 50 subscriptions a connection.
+_SUBSCRIPTIONS = 10
+_STOP_PATIENCE = 1.0  # seconds
+_REMEMBERED = 10  # requests whose answer may still come
+_ATTACH = "attach policies/device-policy.json, filled in, to the certificate."
 
 
 class Sink(Protocol):
@@ -71,12 +73,13 @@ class DataPlane:
         self._settings = settings
         self._sink = sink
         self._link = Link(sink.connection)
-        self._started: Future[StartError | None] = Future()
+        self._started: Future[tuple[Any, int | None] | None] = Future()  # the error and its reason code, or None
         self._standing: dict[str, Future[None]] = {title: Future() for title in STREAM_TOPICS}
         self._streams: dict[str, Any] = {}  # a stream that nobody references is collected and goes silent
         self._resubscribing: set[str] = set()
+        self._sending = threading.RLock()
         self._unpaired: Callable[[bytes], None] | None = None
-        self._overdue: dict[str, tuple[str, Pending]] = {}
+        self._asked: dict[str, _Request] = {}  # by client token, until it is answered
         self._stopped: Future[None] = Future()
         self._mqtt: Any = None
         self._jobs: Any = None
@@ -144,16 +147,33 @@ class DataPlane:
         except (AwsCrtError, OSError, RuntimeError, ValueError) as error:
             raise StartError(
                 f"the device SDK cannot use the certificate, key or endpoint: {error}",
-                cause="a kind of key or certificate that its TLS library does not know",
+                cause="a kind of key or certificate that its TLS library does not know, or no host name",
                 todo="use the files that `aws iot create-keys-and-certificate` wrote.",
             ) from error
         self._mqtt.start()
         try:
             failure = self._started.result(settings.timeout)
         except TimeoutError:
-            failure = explain_connection(settings, "")
+            raise explain_connection(settings, "") from None
         if failure:
-            raise failure
+            raise self._refused(*failure)
+
+    def _refused(self, error: Any, code: int | None) -> StartError:
+        if code is None:
+            return explain_connection(self._settings, _name(error))
+        if code != mqtt5.ConnectReasonCode.NOT_AUTHORIZED:
+            return StartError(
+                f"the endpoint refused the connection: {_cause(error, code)}",
+                cause="the endpoint is busy or limits connections, or it does not take this client id",
+                todo="try again in a moment, or with another --client-id.",
+            )
+        return StartError(
+            f"the endpoint refused the connection: {_cause(error, code)}",
+            cause=f"no policy of the certificate allows iot:Connect on client/{self._settings.client_id}, or the "
+            "certificate is not ACTIVE",
+            todo="attach policies/device-policy.json, filled in, or name a client id that your policy allows with "
+            "--client-id.",
+        )
 
     def _subscribe(self) -> None:
         for title in STREAM_TOPICS:
@@ -162,9 +182,10 @@ class DataPlane:
             try:
                 standing.result(self._settings.timeout)
             except TimeoutError:
+                lossy = f"the connection was lost meanwhile: {self._link.cause}" if self._link.losses else ""
                 raise StartError(
                     f"the {title} stream has no subscription after {self._settings.timeout} s",
-                    cause="a slow or lossy network",
+                    cause=lossy or "a slow network",
                     todo="try again with a larger --timeout.",
                 ) from None
 
@@ -205,36 +226,60 @@ class DataPlane:
     def describe_job_execution(self, job_id: str) -> Pending:
         """The thing's execution of a job, or of the next one, ``$next`` (DescribeJobExecution)."""
         request = iotjobs.DescribeJobExecutionRequest(thing_name=self._settings.thing, job_id=job_id)
-        return self._request("DescribeJobExecutionResponse", "*/get", self._jobs.describe_job_execution, request)
+        send = self._jobs.describe_job_execution
+        return self._request("DescribeJobExecutionResponse", "*/get", send, request, job_id)
 
     def update_job_execution(self, job_id: str, status: str) -> Pending:
         """Set the status of this thing's execution of a job (UpdateJobExecution)."""
         request = iotjobs.UpdateJobExecutionRequest(thing_name=self._settings.thing, job_id=job_id, status=status)
-        return self._request("UpdateJobExecutionResult", "*/update", self._jobs.update_job_execution, request)
+        send = self._jobs.update_job_execution
+        return self._request("UpdateJobExecutionResult", "*/update", send, request, job_id)
 
-    def _request(self, title: str, topic: str, send: Callable[[Any], Any], request: Any) -> Pending:
-        """Send a request; ``topic`` is its topic below ``…/jobs/``, as the device policy writes it."""
-        pending = _Request(f"$aws/things/{self._settings.thing}/jobs/{topic}", self._link)
+    def _request(self, title: str, topic: str, send: Callable[[Any], Any], request: Any, job_id: str = "") -> Pending:
+        """Send a request; ``topic`` is its topic below ``…/jobs/``, with ``*`` for the job id."""
+        pending = _Request(title, f"$aws/things/{self._settings.thing}/jobs/{topic}", job_id, self._link)
 
         def done(answered: Any) -> None:
             error = answered.exception()
+            if pending.done():
+                return  # `_on_unclaimed` was first
+            if error is not None and isinstance(error.inner_error, AwsCrtError):
+                failure = pending.failed(error.inner_error, self._settings.timeout)
+                if failure.uncertain:
+                    # By other filters than the SDK's, which unsubscribes from its own now.
+                    filters = [mqtt5.Subscription(topic, mqtt5.QoS.AT_LEAST_ONCE) for topic in pending.answer_topics]
+                    self._mqtt.subscribe(mqtt5.SubscribePacket(filters))
+                else:
+                    self._forget(request.client_token)
+                pending.set_exception(failure)
+                return
+            self._forget(request.client_token)
             if error is None:
                 self._pair(lambda payload: pending.set_result(readable(title, answered.result(), payload)))
             elif error.modeled_error is not None:
                 self._pair(lambda payload: pending.set_exception(_rejected(error.modeled_error, payload)))
-            elif isinstance(error.inner_error, AwsCrtError):
-                self._overdue[request.client_token] = (title, pending)
-                if len(self._overdue) > _REMEMBERED:
-                    del self._overdue[next(iter(self._overdue))]
-                pending.set_exception(pending.failed(error.inner_error, self._settings.timeout))
             else:
                 self._pair(lambda payload: pending.set_result(unreadable(title, payload, error.inner_error)))
 
         try:
-            send(request).add_done_callback(done)
+            with self._sending:  # an answer may be there before `done` is: `_on_publish` waits for it
+                answered = send(request)
+                self._asked[request.client_token] = pending
+                if len(self._asked) > _REMEMBERED:
+                    self._forget(next(iter(self._asked)))
+                answered.add_done_callback(done)
         except (AwsCrtError, ValueError, RuntimeError) as error:
             pending.set_exception(RequestFailed(f"the device SDK refused the request: {error}"))
         return pending
+
+    def _forget(self, token: str) -> "_Request | None":
+        """Wait no more for the answer to this request; what it was, if it was still waited for."""
+        with self._sending:
+            request = self._asked.pop(token, None)
+            topics = [asked.topic for asked in self._asked.values()]
+            if request and request.done() and request.topic not in topics:
+                self._mqtt.unsubscribe(mqtt5.UnsubscribePacket(request.answer_topics))
+            return request
 
     # What the SDK calls back. A message reaches its listener first and, on the same thread, `_on_publish` next,
     # with the bytes as they came: so the fields that the SDK's model drops can be put back.
@@ -245,19 +290,40 @@ class DataPlane:
         self._unpaired = finish
 
     def _on_publish(self, data: Any) -> None:
-        payload = data.publish_packet.payload or b""
-        finish, self._unpaired = self._unpaired, None
+        packet = data.publish_packet
+        with self._sending:
+            finish, self._unpaired = self._unpaired, None
         if finish:
-            finish(payload)
-        elif self._overdue:
-            self._on_unclaimed(payload)
+            finish(packet.payload or b"")
+        else:
+            self._on_unclaimed(packet.topic, packet.payload or b"")
 
-    def _on_unclaimed(self, payload: bytes) -> None:
-        """A message that nothing waits for: perhaps the answer to a request that has timed out."""
-        with suppress(ValueError, RecursionError, TypeError, KeyError):
+    def _on_unclaimed(self, topic: str, payload: bytes) -> None:
+        """A message that the SDK has no use for: a late answer, one that names no request, or another client's."""
+        operation, _, outcome = topic.rpartition("/")
+        body: Any = None
+        with suppress(ValueError, RecursionError):
             body = json.loads(payload)
-            title, pending = self._overdue.pop(body["clientToken"])
-            self._sink.late_answer(Answer(title if "code" not in body else REJECTED, body, payload), pending)
+        token = body.get("clientToken") if isinstance(body, dict) else None
+        with self._sending:
+            if isinstance(token, str):
+                request = self._forget(token)
+            else:
+                request = next((asked for asked in self._asked.values() if asked.topic == operation), None)
+        if request is None:
+            return
+        title = REJECTED if outcome == "rejected" else request.title
+        if not isinstance(token, str):
+            note = f"an answer on {topic} that names no request: its clientToken is missing or unreadable"
+            self._sink.event(Answer(title, body if isinstance(body, dict) else None, payload, note))
+        elif request.done():
+            self._sink.late_answer(Answer(title, body, payload), request)
+        elif outcome == "rejected":  # no JSON to the SDK's other parser, which is stricter than Python's
+            request.set_exception(Rejected(body, payload))
+        else:
+            request.set_result(
+                Answer(title, body, payload, "not what AWS IoT Jobs documents: no JSON to the device SDK")
+            )
 
     def _on_connected(self, data: Any) -> None:
         first = not self._started.done()
@@ -265,34 +331,21 @@ class DataPlane:
         if first:
             self._started.set_result(None)
             return
-        for title in STREAM_TOPICS.keys() - self._streams.keys():
-            self._open(title)
+        for title, standing in self._standing.items():
+            if standing.done() and title not in self._streams:  # it was halted
+                self._open(title)
         if data.connack_packet.session_present:
             self._catch_up()
         else:
             self._resubscribing = set(STREAM_TOPICS)
 
     def _on_failure(self, data: Any) -> None:
-        error = data.exception
         code = data.connack_packet.reason_code if data.connack_packet else None
         if self._started.done():
-            self._link.failed(_cause(error, code))
-            return
-        if code is None:
-            self._started.set_result(explain_connection(self._settings, error.name))
-        elif code == mqtt5.ConnectReasonCode.NOT_AUTHORIZED:
-            client = self._settings.client_id
-            self._started.set_result(
-                StartError(
-                    f"the endpoint refused the connection: not authorized (CONNACK {code})",
-                    cause=f"no policy of the certificate allows iot:Connect on client/{client}, or the certificate is "
-                    "not ACTIVE",
-                    todo="attach policies/device-policy.json, filled in, or name a client id that your policy allows "
-                    "with --client-id.",
-                )
-            )
+            self._link.failed(_cause(data.exception, code))
         else:
-            self._started.set_result(StartError(f"the endpoint refused the connection: {_cause(error, code)}"))
+            self._link.closing = True  # the first failure ends the program, and the SDK's further attempts are no news
+            self._started.set_result((data.exception, code))
 
     def _on_disconnected(self, data: Any) -> None:
         code = data.disconnect_packet.reason_code if data.disconnect_packet else None
@@ -303,20 +356,24 @@ class DataPlane:
         if status.type == SubscriptionStatusEventType.SUBSCRIPTION_ESTABLISHED:
             if not standing.done():
                 standing.set_result(None)
-            if title in self._resubscribing:
-                self._resubscribing.discard(title)
-                if not self._resubscribing:
-                    self._catch_up()
         elif status.type == SubscriptionStatusEventType.SUBSCRIPTION_HALTED:
-            self._streams.pop(title, None)
-            missing = f"iot:Subscribe on topicfilter/$aws/things/{self._settings.thing}/jobs/{STREAM_TOPICS[title]}"
-            what = f"the {title} stream was refused its subscription ({status.error})"
-            cause = f"no policy of the certificate allows {missing}"
-            if standing.done():
-                self._sink.warning(f"{what}: {cause}; its events are not shown until the next reconnect succeeds")
-            else:
-                todo = "attach policies/device-policy.json, filled in, to the certificate."
-                standing.set_exception(StartError(what, cause=cause, todo=todo))
+            self._on_halted(title, status.error)
+        else:
+            return  # lost for the moment: this is told with the connection
+        if title in self._resubscribing:
+            self._resubscribing.discard(title)
+            if not self._resubscribing:
+                self._catch_up()
+
+    def _on_halted(self, title: str, error: Any) -> None:
+        self._streams.pop(title, None)
+        missing = f"iot:Subscribe on topicfilter/$aws/things/{self._settings.thing}/jobs/{STREAM_TOPICS[title]}"
+        what = f"the {title} stream was refused its subscription ({_name(error)})"
+        cause = f"no policy of the certificate allows {missing}"
+        if self._standing[title].done():
+            self._sink.warning(f"{what}: {cause}; its events are not shown until the next reconnect succeeds")
+        else:
+            self._standing[title].set_exception(StartError(what, cause=cause, todo=_ATTACH))
 
     def _catch_up(self) -> None:
         """Ask once what is pending: it shows what changed while nobody listened."""
@@ -332,46 +389,55 @@ class DataPlane:
 
 
 class _Request(Pending):
-    """A request over MQTT, which knows what would explain its failure."""
+    """A request over MQTT, which knows what would explain its failure.
 
-    def __init__(self, topic: str, link: Link) -> None:
+    Attributes:
+        title: of its answer.
+        topic: what it is published to.
+        answer_topics: where its answer is published.
+
+    """
+
+    def __init__(self, title: str, policy_topic: str, job_id: str, link: Link) -> None:
         super().__init__()
-        self._topic = topic
+        self.title = title
+        self.topic = policy_topic.replace("*", job_id)
+        self.answer_topics = [f"{self.topic}/accepted", f"{self.topic}/rejected"]
+        self._policy_topic = policy_topic
         self._link = link
-        self._losses = link.losses
+        self._losses = link.losses if link.up else -1
 
     def unanswered(self, seconds: float) -> RequestFailed:
         """No answer: because the connection is or was down, or because a policy drops it without a word."""
-        what = f"no answer within {seconds:g} s"
-        if not self._link.up:
-            return RequestFailed(what, cause=f"the connection is down: {self._link.cause}", uncertain=True)
-        if self._link.losses != self._losses:
-            return RequestFailed(what, cause=f"the connection was lost meanwhile: {self._link.cause}", uncertain=True)
-        return RequestFailed(
-            what,
-            cause="a slow network or service; or no policy of the certificate allows "
-            f"iot:Receive on topic/{self._topic}/* (the answer) or iot:Publish on topic/{self._topic} (the request)",
-            uncertain=True,
+        topic = self._policy_topic
+        cause = self._broken_link() or (
+            "a slow network or service; or no policy of the certificate allows "
+            f"iot:Receive on topic/{topic}/* (the answer) or iot:Publish on topic/{topic} (the request)"
         )
+        return RequestFailed(f"no answer within {seconds:g} s", cause=cause, uncertain=True)
 
     def failed(self, error: AwsCrtError, seconds: float) -> RequestFailed:
         """What an error of the SDK means, as far as the state of the connection tells."""
-        if error.name.endswith("_TIMEOUT"):
+        name = error.name.removeprefix("AWS_ERROR_MQTT_REQUEST_RESPONSE_")
+        if name == "TIMEOUT":
             return self.unanswered(seconds)
-        if self._link.up and self._link.losses == self._losses:
-            missing = {
-                "AWS_ERROR_MQTT_REQUEST_RESPONSE_PUBLISH_FAILURE": f"iot:Publish on topic/{self._topic}",
-                "AWS_ERROR_MQTT_REQUEST_RESPONSE_SUBSCRIBE_FAILURE": f"iot:Subscribe on topicfilter/{self._topic}/*",
-            }.get(error.name)
-            if missing:
-                return RequestFailed(
-                    f"the request was refused ({error.name})",
-                    cause=f"no policy of the certificate allows {missing}",
-                    todo="attach policies/device-policy.json, filled in, to the certificate.",
-                )
+        if cause := self._broken_link():
+            return RequestFailed(f"the request failed with the connection: {error.name}", cause=cause, uncertain=True)
+        missing = {
+            "PUBLISH_FAILURE": f"iot:Publish on topic/{self._policy_topic}",
+            "SUBSCRIBE_FAILURE": f"iot:Subscribe on topicfilter/{self._policy_topic}/*",
+        }.get(name)
+        if not missing:
             return RequestFailed(f"the request failed: {error.name}: {error.message}", uncertain=True)
-        what = f"the request failed with the connection: {error.name}"
-        return RequestFailed(what, cause=f"the connection was lost: {self._link.cause}", uncertain=True)
+        cause = f"no policy of the certificate allows {missing}"
+        return RequestFailed(f"the request was refused ({error.name})", cause=cause, todo=_ATTACH)
+
+    def _broken_link(self) -> str:
+        if not self._link.up:
+            return f"the connection is down: {self._link.cause}"
+        if self._link.losses != self._losses:
+            return f"the connection was lost meanwhile: {self._link.cause}"
+        return ""
 
 
 def _rejected(error: Any, payload: bytes) -> Rejected:
@@ -379,10 +445,15 @@ def _rejected(error: Any, payload: bytes) -> Rejected:
     return Rejected(answer.body, payload)
 
 
+def _name(error: Any) -> str:
+    """The SDK gives a few of its errors as Python's own exceptions, which have no such name."""
+    return str(getattr(error, "name", type(error).__name__))
+
+
 def _cause(error: Any, code: int | None) -> str:
     """Why a connection ended or failed, in the protocol's own terms."""
     if code is None:
-        return f"{error.message} ({error.name})"
+        return f"{getattr(error, 'message', error)} ({_name(error)})"
     for codes in (mqtt5.DisconnectReasonCode, mqtt5.ConnectReasonCode):
         with suppress(ValueError):
             return _HINTS.get(code, "") + f"{codes(code).name} ({code})"

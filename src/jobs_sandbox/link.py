@@ -5,13 +5,15 @@ from collections.abc import Callable
 
 # A connection that stood this long is sound again: its next loss is news.
 _SOUND_AFTER = 60.0  # seconds
+# So many failed attempts are worth another line, and twice as many, and so on.
+_STILL_TRYING = 8
 
 
 class Link:
     """Turns the connection's ups and downs into a few lines: each change with its cause, a flood summarised.
 
-    Of losses that follow one another quickly, the 1st, 2nd, 4th, 8th … are told; of failed attempts to reconnect,
-    the first and every one with a new cause.
+    Of losses that follow one another quickly, the 1st, 2nd, 4th, 8th … and every one with a new cause are told; of
+    failed attempts to reconnect, the first of each cause and the 8th, 16th, 32nd …
 
     Attributes:
         up: the connection stands.
@@ -30,7 +32,8 @@ class Link:
         self.closing = False
         self._since = clock()
         self._attempts = 0
-        self._causes: set[str] = set()
+        self._attempt_causes: set[str] = set()
+        self._loss_causes: set[str] = set()
         self._streak = 0
         self._streak_began = self._since
         self._told = True
@@ -40,22 +43,30 @@ class Link:
         now = self._clock()
         if now - self._since > _SOUND_AFTER or not self._streak:
             self._streak, self._streak_began = 0, now
+            self._loss_causes.clear()
         self._streak += 1
-        self._told = self._streak & (self._streak - 1) == 0
+        self._told = _is_power_of_two(self._streak) or cause not in self._loss_causes
+        self._loss_causes.add(cause)
         again = f" ({self._streak} times in {now - self._streak_began:.0f} s)" if self._streak > 1 else ""
         self.up, self.cause, self._since = False, cause, now
         self.losses += 1
         self._attempts = 0
-        self._causes.clear()
+        if self._told:
+            self._attempt_causes.clear()
         self._say("reconnecting", f"connection lost: {cause}{again}")
 
     def failed(self, cause: str) -> None:
         """An attempt to reconnect failed."""
         self._attempts += 1
         self.cause = cause
-        if cause not in self._causes:
-            self._causes.add(cause)
+        if cause not in self._attempt_causes:
+            self._attempt_causes.add(cause)
+            self._told = True
             self._say("reconnecting", f"cannot reconnect yet: {cause}; trying on")
+        elif self._attempts >= _STILL_TRYING and _is_power_of_two(self._attempts):
+            self._told = True
+            lasted = self._clock() - self._since
+            self._say("reconnecting", f"still down after {self._attempts} attempts in {lasted:.0f} s: {cause}")
 
     def restored(self) -> None:
         """The connection stands, for the first time or again."""
@@ -67,3 +78,7 @@ class Link:
     def _say(self, state: str, message: str) -> None:
         if not self.closing:
             self._tell(state, message if self._told else "")
+
+
+def _is_power_of_two(number: int) -> bool:
+    return number & (number - 1) == 0

@@ -1,5 +1,6 @@
 """The installed program on a pipe, driven a line at a time."""
 
+import codecs
 import json
 import os
 import re
@@ -116,9 +117,10 @@ class Program:
         return status
 
     def _read(self, name: str, pipe: Any) -> None:
+        decoder = codecs.getincrementaldecoder("utf-8")()  # a chunk may end within a character
         while chunk := os.read(pipe.fileno(), 65536):
             with self._arrived:
-                self._text[name] += chunk.decode()
+                self._text[name] += decoder.decode(chunk)
                 self._arrived.notify_all()
 
 
