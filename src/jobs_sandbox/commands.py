@@ -98,6 +98,7 @@ class Command(NamedTuple):
         parameters: its arguments.
         handler: sends it; the pending answer, or None if it is done.
         look: for a command that changes something, how to see whether it did; ``{0}`` is its first argument.
+        raises_events: whether events follow it.
 
     """
 
@@ -107,6 +108,7 @@ class Command(NamedTuple):
     parameters: tuple[Parameter, ...]
     handler: Callable[..., Pending | None]
     look: str = ""
+    raises_events: bool = False
 
     @property
     def usage(self) -> str:
@@ -262,6 +264,7 @@ COMMANDS = {
             (_NEW_JOB, _DOCUMENT),
             _create_job,
             f"{_LOOK} whether the job is there",
+            raises_events=True,
         ),
         Command(
             "delete-job",
@@ -300,6 +303,7 @@ COMMANDS = {
             (_JOB, _STATUS),
             lambda sandbox, job_id, status: sandbox.data.update_job_execution(job_id, status),
             f"{_LOOK} its status",
+            raises_events=True,
         ),
         Command("wait", _MISC, "wait some seconds, or for an event", (_FOR, _LIMIT), _wait),
         Command("help", _MISC, "show the commands", (), lambda sandbox: sandbox.show_help()),

@@ -56,7 +56,7 @@ class Session:
         invocation = parse(line)
         if invocation is None:
             return
-        if invocation.command.look:  # an event that is waited for next is one that this command caused
+        if invocation.command.raises_events:  # the event that is waited for next is one that this command raises
             with self._arrived:
                 self._unclaimed.clear()
         pending = invocation.command.handler(self, *invocation.arguments)
