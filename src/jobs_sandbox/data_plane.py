@@ -73,7 +73,7 @@ class DataPlane:
         self._settings = settings
         self._sink = sink
         self._link = Link(sink.connection)
-        self._started: Future[tuple[Any, int | None] | None] = Future()  # the error and its reason code, or None
+        self._started: Future[tuple[Any, Any] | None] = Future()  # the error and the CONNACK, or None
         self._standing: dict[str, Future[None]] = {title: Future() for title in STREAM_TOPICS}
         self._streams: dict[str, Any] = {}  # a stream that nobody references is collected and goes silent
         self._resubscribing: set[str] = set()
@@ -158,17 +158,18 @@ class DataPlane:
         if failure:
             raise self._refused(*failure)
 
-    def _refused(self, error: Any, code: int | None) -> StartError:
-        if code is None:
+    def _refused(self, error: Any, connack: Any) -> StartError:
+        if connack is None:
             return explain_connection(self._settings, _name(error))
-        if code != mqtt5.ConnectReasonCode.NOT_AUTHORIZED:
+        what = f"the endpoint refused the connection: {_cause(error, connack)}"
+        if connack.reason_code != mqtt5.ConnectReasonCode.NOT_AUTHORIZED:
             return StartError(
-                f"the endpoint refused the connection: {_cause(error, code)}",
+                what,
                 cause="the endpoint is busy or limits connections, or it does not take this client id",
                 todo="try again in a moment, or with another --client-id.",
             )
         return StartError(
-            f"the endpoint refused the connection: {_cause(error, code)}",
+            what,
             cause=f"no policy of the certificate allows iot:Connect on client/{self._settings.client_id}, or the "
             "certificate is not ACTIVE",
             todo="attach policies/device-policy.json, filled in, or name a client id that your policy allows with "
@@ -340,16 +341,14 @@ class DataPlane:
             self._resubscribing = set(STREAM_TOPICS)
 
     def _on_failure(self, data: Any) -> None:
-        code = data.connack_packet.reason_code if data.connack_packet else None
         if self._started.done():
-            self._link.failed(_cause(data.exception, code))
+            self._link.failed(_cause(data.exception, data.connack_packet))
         else:
             self._link.closing = True  # the first failure ends the program, and the SDK's further attempts are no news
-            self._started.set_result((data.exception, code))
+            self._started.set_result((data.exception, data.connack_packet))
 
     def _on_disconnected(self, data: Any) -> None:
-        code = data.disconnect_packet.reason_code if data.disconnect_packet else None
-        self._link.lost(_cause(data.exception, code))
+        self._link.lost(_cause(data.exception, data.disconnect_packet))
 
     def _on_subscription(self, title: str, status: Any) -> None:
         standing = self._standing[title]
@@ -450,14 +449,13 @@ def _name(error: Any) -> str:
     return str(getattr(error, "name", type(error).__name__))
 
 
-def _cause(error: Any, code: int | None) -> str:
-    """Why a connection ended or failed, in the protocol's own terms."""
-    if code is None:
+def _cause(error: Any, packet: Any) -> str:
+    """Why a connection ended or failed: in the words of the broker's CONNACK or DISCONNECT, or else in the SDK's."""
+    code = packet and packet.reason_code
+    if code is None:  # the SDK gives None for a code that it does not know as well
         return f"{getattr(error, 'message', error)} ({_name(error)})"
-    for codes in (mqtt5.DisconnectReasonCode, mqtt5.ConnectReasonCode):
-        with suppress(ValueError):
-            return _HINTS.get(code, "") + f"{codes(code).name} ({code})"
-    return f"reason code {code}"
+    words = " ".join((packet.reason_string or "").split())
+    return f"{_HINTS.get(code, '')}{code.name} ({code:d}){words and ': '}{words}"
 
 
 _HINTS = {

@@ -160,12 +160,12 @@ class Broker:
 
         self._call(work)
 
-    def disconnect(self, reason: mqtt5.DisconnectReasonCode) -> None:
+    def disconnect(self, reason: mqtt5.DisconnectReasonCode, words: str | None = None) -> None:
         """Send every client away with a DISCONNECT."""
 
         def work() -> None:
             for connection in self._connected.values():
-                connection.writer.write(mqtt5.DisconnectPacket(reason_code=reason).write())
+                connection.writer.write(mqtt5.DisconnectPacket(reason_code=reason, reason_str=words).write())
                 connection.writer.close()
 
         self._call(work)
