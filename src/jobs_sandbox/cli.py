@@ -111,6 +111,8 @@ def _check(options: argparse.Namespace, error: Callable[[str], NoReturn]) -> Non
     if options.local is None:
         if len(options.arguments) != 5:  # noqa: PLR2004 - the five of the usage line
             error(f"5 arguments are needed, or --local; {len(options.arguments)} given")
+        if "" in options.arguments[:4]:
+            error("an argument is empty: perhaps a shell variable that is not set")
         thing = options.arguments[-1]
     else:
         if options.arguments:

@@ -6,6 +6,7 @@ Shapes and errors follow the AWS IoT API Reference (https://docs.aws.amazon.com/
 import functools
 import re
 from collections.abc import Callable
+from http import HTTPStatus
 from typing import Any, TypeVar
 
 import boto3
@@ -51,6 +52,7 @@ class ControlPlane:
             raise RequestFailed(
                 "the control plane answered, but not as AWS IoT does",
                 cause="a wrong --endpoint-url, or a proxy that answers in its place",
+                todo="check both; without --endpoint-url, the one of AWS is used.",
             )
         self._thing_arn = thing["thingArn"]
         return created
@@ -166,15 +168,19 @@ def _from_service(action: str, error: Any) -> RequestFailed:
         return RequestFailed(
             what,
             cause="the control plane credentials have expired",
-            todo="renew them (`aws sso login`, or new keys) and start again; the data plane goes on without them.",
+            todo="renew them (`aws sso login`, or new keys) and start again; till then, the data plane goes on alone.",
         )
+    if "Signature expired" in message or "Signature not yet current" in message:
+        return RequestFailed(what, cause="the clock of this machine is wrong", todo="set it right; `date` shows it.")
     if code in _WRONG_KEYS:
         cause = "the access key does not exist or is disabled, or the secret key is not its own"
         return RequestFailed(what, cause=cause, todo=_CHECK_CREDENTIALS)
     if code == "InvalidStateTransitionException":
         todo = "get-pending-job-executions shows what is left; finish it with update-job-execution first."
         return RequestFailed(what, cause="not all of its job executions are terminal", todo=todo)
-    return RequestFailed(what, uncertain=metadata.get("HTTPStatusCode", 0) >= 500)  # noqa: PLR2004 - an HTTP server error
+    status = metadata.get("HTTPStatusCode", 0)
+    todo = "try again in a moment." if status >= HTTPStatus.TOO_MANY_REQUESTS else ""
+    return RequestFailed(what, todo=todo, uncertain=status >= HTTPStatus.INTERNAL_SERVER_ERROR)
 
 
 def _from_boto(action: str, settings: Settings, error: Exception) -> RequestFailed:
@@ -199,8 +205,21 @@ def _from_boto(action: str, settings: Settings, error: Exception) -> RequestFail
         case boto.ReadTimeoutError() | boto.ConnectionClosedError() | boto.ResponseStreamingError():
             return RequestFailed(
                 f"{action}: no answer from {where}: {error}",
-                cause="the network or the service failed after the request may have been sent",
+                cause="a network, a proxy or a service that failed, or an --endpoint-url that is no AWS IoT",
+                todo="try again; if it stays, check --endpoint-url.",
                 uncertain=True,
+            )
+        case boto.ProxyConnectionError():
+            return RequestFailed(
+                f"{action} failed: {error}",
+                cause="HTTP_PROXY, HTTPS_PROXY or ~/.aws/config names a proxy that does not answer",
+                todo="correct or unset it, or name the host that needs none in NO_PROXY.",
+            )
+        case boto.SSLError():
+            return RequestFailed(
+                f"{action} failed: {error}",
+                cause="a wrong --endpoint-url, or something in between that intercepts TLS",
+                todo="check --endpoint-url; name a CA of your own in AWS_CA_BUNDLE.",
             )
         case boto.ConnectionError() | boto.HTTPClientError():
             return RequestFailed(
@@ -209,5 +228,7 @@ def _from_boto(action: str, settings: Settings, error: Exception) -> RequestFail
                 todo=f"check that {where} is what you mean and can be reached from here.",
             )
     return RequestFailed(
-        f"{action} failed: {error}", cause="an argument or the AWS configuration is not what boto3 accepts"
+        f"{action} failed: {error}",
+        cause="the region, --endpoint-url or the AWS configuration is not what boto3 accepts",
+        todo=f"check the region ({settings.region}), --endpoint-url and ~/.aws/config.",
     )

@@ -4,17 +4,28 @@ The device SDK says too little or too late (a server that is not trusted takes i
 handshake by the standard library finds the cause in milliseconds. Knows no SDK.
 """
 
+import os
+import re
 import socket
 import ssl
 import stat
-from contextlib import closing
+from collections.abc import Callable
+from concurrent.futures import Future
 from pathlib import Path
+from typing import TypeVar
 
+from jobs_sandbox.background import in_background
 from jobs_sandbox.errors import StartError
 from jobs_sandbox.settings import Settings
 
+T = TypeVar("T")
 _PATIENCE = 2.0  # seconds, for each step of a diagnosis
+_PEM_LABEL = re.compile(rb"^-----BEGIN ([A-Z0-9 ]+)-----", re.MULTILINE)
+_NO_PAIR = ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "NO_CERTIFICATE_ASSIGNED")  # the last: one RSA, the other EC
+_OUT_OF_DATE, _ANOTHER_NAME = (9, 10), (62, 64)  # OpenSSL's X509_V_ERR_…
+_DAMAGED = "a file that was cut short or changed"
 _DESCRIBE_ENDPOINT = "`aws iot describe-endpoint --endpoint-type iot:Data-ATS` prints the endpoint of your account."
+_CHECK_PORT = "AWS IoT Core speaks MQTT over TLS on 8883; check the host and --port."
 
 
 def check_files(settings: Settings) -> str:
@@ -27,69 +38,75 @@ def check_files(settings: Settings) -> str:
         StartError: a file is missing, unreadable or no PEM, or certificate and key do not belong together.
 
     """
-    for role, path in (("certificate", settings.cert), ("private key", settings.key), ("CA", settings.ca_file)):
-        if path is not None:
-            _check_pem(role, Path(path))
-    _tls_context(settings)
-    mode = Path(settings.key).stat().st_mode
-    if stat.S_IMODE(mode) & (stat.S_IRGRP | stat.S_IROTH):
+    _check_pem("certificate", settings.cert, "CERTIFICATE")
+    _check_pem("private key", settings.key, "PRIVATE KEY")
+    if settings.ca_file is not None:
+        _check_pem("CA", settings.ca_file, "CERTIFICATE")
+    _check_pair(settings)
+    if os.stat(settings.key).st_mode & (stat.S_IRGRP | stat.S_IROTH):
         return f"the private key {settings.key} can be read by other users of this machine; chmod 600 it."
     return ""
 
 
-def _check_pem(role: str, path: Path) -> None:
+def _check_pem(role: str, path: str, wanted: str) -> None:
     try:
-        content = path.read_bytes()
+        if not stat.S_ISREG(os.stat(path).st_mode):  # reading a pipe would wait, and leave nothing for the SDK
+            raise OSError("it is a folder, a pipe or a device")
+        content = Path(path).read_bytes()
     except OSError as error:
         raise StartError(
             f"the {role} file {path} cannot be read: {error.strerror or error}",
             cause="a mistyped path, or a file that belongs to someone else",
             todo="check it with `ls -l`; the order of arguments is endpoint, certificate, key, region, thing.",
         ) from error
-    marker = b"PRIVATE KEY-----" if role == "private key" else b"-----BEGIN CERTIFICATE-----"
-    if marker not in content:
+    labels = [label.decode() for label in _PEM_LABEL.findall(content)]
+    if not any(label.endswith(wanted) for label in labels):
+        holds = f"holds {labels[0]}, not {wanted}" if labels else "is no PEM file" if content else "is empty"
         raise StartError(
-            f"the {role} file {path} holds no PEM {role}",
-            cause="another kind of file, DER instead of PEM, or certificate and key swapped",
-            todo=f"give the file with the line {marker.decode().strip('-')}.",
+            f"the {role} file {path} {holds}",
+            cause="certificate and key swapped, another file than the one meant, or DER instead of PEM",
+            todo=f"give the file with a line that ends in {wanted}-----",
         )
+    if wanted == "CERTIFICATE":
+        try:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
+        except ssl.SSLError as error:
+            raise StartError(
+                f"the {role} file {path} is damaged", cause=_DAMAGED, todo="get it again from where it came."
+            ) from error
+    elif b"ENCRYPTED" in content:
+        raise StartError(
+            f"the private key {path} is encrypted",
+            cause="the device SDK cannot ask for its pass phrase",
+            todo=f"decrypt a copy: openssl pkey -in {path} -out decrypted.key",
+        )
+
+
+def _check_pair(settings: Settings) -> None:
+    try:
+        _tls_context(settings)
+    except ssl.SSLError as error:
+        if error.reason in _NO_PAIR:
+            what = f"the certificate {settings.cert} and the private key {settings.key} do not belong together"
+            cause = "files of two different certificates"
+        elif error.reason:
+            what = f"the certificate {settings.cert} cannot be used with its private key: {_words(error)}"
+            cause = "a kind of key or signature that is too weak or not known"
+        else:
+            what, cause = f"the private key file {settings.key} is damaged", _DAMAGED
+        todo = "use a pair that `aws iot create-keys-and-certificate` wrote."
+        raise StartError(what, cause=cause, todo=todo) from error
 
 
 def _tls_context(settings: Settings) -> ssl.SSLContext:
     """The same trust and identity that the device connects with."""
-    try:
-        context = ssl.create_default_context(cafile=settings.ca_file)
-    except ssl.SSLError as error:
-        raise StartError(f"the CA file {settings.ca_file} cannot be used: {_reason(error)}") from error
-    try:
-        context.load_cert_chain(settings.cert, settings.key, password=_no_password)
-    except _EncryptedKeyError as error:
-        raise StartError(
-            f"the private key {settings.key} is encrypted",
-            cause="the device SDK cannot ask for its pass phrase",
-            todo=f"decrypt a copy: openssl pkey -in {settings.key} -out decrypted.key",
-        ) from error
-    except ssl.SSLError as error:
-        if error.reason == "KEY_VALUES_MISMATCH":
-            raise StartError(
-                f"the certificate {settings.cert} and the private key {settings.key} do not belong together",
-                cause="files of two different certificates",
-                todo="use the pair that `aws iot create-keys-and-certificate` wrote.",
-            ) from error
-        raise StartError(
-            f"the certificate {settings.cert} or the private key {settings.key} is damaged: {_reason(error)}",
-            cause="a file that was cut short or changed",
-            todo="download or create the certificate and its key again.",
-        ) from error
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # not the default one: of late that is stricter than the SDK
+    if settings.ca_file is None:
+        context.load_default_certs()
+    else:
+        context.load_verify_locations(settings.ca_file)
+    context.load_cert_chain(settings.cert, settings.key)
     return context
-
-
-class _EncryptedKeyError(Exception):
-    """OpenSSL asked for a pass phrase."""
-
-
-def _no_password() -> str:
-    raise _EncryptedKeyError
 
 
 def explain_connection(settings: Settings, sdk_word: str) -> StartError:
@@ -97,73 +114,98 @@ def explain_connection(settings: Settings, sdk_word: str) -> StartError:
 
     Args:
         settings: where to connect, and with what.
-        sdk_word: what the SDK said, for the cases in which the handshake shows nothing wrong.
+        sdk_word: what the SDK said, for the cases in which the handshake shows nothing wrong; ``""``: nothing in time.
 
     """
+    address = (settings.endpoint, settings.port)
     where = f"{settings.endpoint}:{settings.port}"
     try:
-        socket.getaddrinfo(settings.endpoint, settings.port, type=socket.SOCK_STREAM)
+        _in_time(lambda: socket.getaddrinfo(*address))
     except (OSError, UnicodeError) as error:
         return StartError(
-            f"the endpoint {settings.endpoint} does not resolve: {error}",
+            f"the endpoint {settings.endpoint} does not resolve: {_words(error)}",
             cause="a mistyped name, a URL or host:port instead of a bare host name, or no network",
             todo=_DESCRIBE_ENDPOINT,
         )
     try:
-        connection = socket.create_connection((settings.endpoint, settings.port), timeout=_PATIENCE)
-    except ConnectionRefusedError:
-        return StartError(
-            f"nothing listens on {where}: connection refused",
-            cause="a wrong --port, or an endpoint that is not running",
-            todo="AWS IoT Core listens on 8883; check the host and the port.",
-        )
+        connection = _in_time(lambda: socket.create_connection(address, _PATIENCE))
     except OSError as error:
+        refused = isinstance(error, ConnectionRefusedError)
         return StartError(
-            f"{where} cannot be reached: {error}",
-            cause="a firewall in between, or no network",
-            todo=f"ask for outgoing TCP to port {settings.port}, and check the host name.",
+            f"{'nothing listens on ' + where if refused else where + ' cannot be reached'}: {_words(error)}",
+            cause="a wrong host or --port, an endpoint that is not running, or a firewall in between",
+            todo=_CHECK_PORT,
         )
-    with closing(connection):
-        return _explain_handshake(settings, connection, where, sdk_word)
+    with connection:
+        return _explain_tls(settings, connection, where, sdk_word)
 
 
-def _explain_handshake(settings: Settings, connection: socket.socket, where: str, sdk_word: str) -> StartError:
+def _in_time(work: Callable[[], T]) -> T:
+    """Bound what has no bound of its own: a resolver that is gone, a host of many addresses."""
+    future: Future[T] = Future()
+    in_background(work, future)
+    return future.result(_PATIENCE)
+
+
+def _explain_tls(settings: Settings, connection: socket.socket, where: str, sdk_word: str) -> StartError:
+    connected = False
     try:
         with _tls_context(settings).wrap_socket(connection, server_hostname=settings.endpoint) as tls:
-            tls.recv(1)  # with TLS 1.3 a refused client certificate is known only now; an accepted one: silence
+            connected = True
+            tls.recv(1)  # TLS 1.3 refuses a client certificate after the handshake; an accepted one: silence
     except ssl.SSLCertVerificationError as error:
-        if "match" in error.verify_message.lower():
+        return _server_refused(settings, error)
+    except OSError as error:
+        reason = _words(error)
+        if not connected and "certificate" not in reason and "unknown ca" not in reason:
             return StartError(
-                f"the server's certificate is not for {settings.endpoint}: {error.verify_message}",
-                cause="an IP address or another name where the certificate's own name is needed",
-                todo=_DESCRIBE_ENDPOINT,
+                f"{where} does not complete a TLS handshake: {reason}",
+                cause="a service without TLS, or with one too old, or something in between that cuts it off",
+                todo=_CHECK_PORT,
             )
-        return StartError(
-            f"the server's certificate is not trusted: {error.verify_message}",
-            cause="the endpoint's CA is not in the trust store, or something in between intercepts TLS",
-            todo="name the CA with --ca-file; for AWS IoT Core use the ATS endpoint and Amazon Root CA 1.",
-        )
-    except TimeoutError:
-        pass
-    except (ssl.SSLError, OSError) as error:
-        reason = _reason(error)
-        if any(word in reason.lower() for word in ("alert", "reset", "eof")):
-            return _certificate_refused(f"{where} refused the client certificate {settings.cert}: {reason}")
-        return StartError(
-            f"{where} does not speak TLS: {reason}",
-            cause="another service listens on this port",
-            todo="AWS IoT Core speaks MQTT over TLS on 8883; check the host and --port.",
-        )
+        if not isinstance(error, TimeoutError):
+            return _client_refused(settings, f"{where} refused the client certificate {settings.cert}: {reason}")
+    if "HANGUP" in sdk_word or "CLOSED" in sdk_word:
+        return _client_refused(settings, f"{where} hung up on the client certificate {settings.cert} ({sdk_word})")
     if "TIMEOUT" in sdk_word or not sdk_word:
+        what = f"{where} speaks TLS, but did not answer the MQTT connection within {settings.timeout} s"
+        cause = "a slow or lossy network, or an endpoint that is no MQTT broker"
+        return StartError(what, cause=cause, todo=f"try a larger --timeout; {_CHECK_PORT}")
+    return StartError(
+        f"{where} speaks TLS, but not as AWS IoT does: {sdk_word}",
+        cause="an endpoint that is no MQTT 5 broker, or does not ask for a client certificate",
+        todo=_DESCRIBE_ENDPOINT,
+    )
+
+
+def _server_refused(settings: Settings, error: ssl.SSLCertVerificationError) -> StartError:
+    reason = error.verify_message.rstrip(".")
+    if error.verify_code in _ANOTHER_NAME:
         return StartError(
-            f"{where} did not complete the MQTT connection within {settings.timeout} s",
-            cause="a slow or lossy network, or an endpoint that is no MQTT broker",
-            todo="try again with a larger --timeout.",
+            f"the server's certificate is not for {settings.endpoint}: {reason}",
+            cause="an IP address or another name where the certificate's own name is needed",
+            todo=_DESCRIBE_ENDPOINT,
         )
-    return _certificate_refused(f"{where} hung up on the certificate {settings.cert} ({sdk_word})")
+    if error.verify_code in _OUT_OF_DATE:
+        return StartError(
+            f"the server's certificate is out of date: {reason}",
+            cause="the clock of this machine is wrong, or the certificate was not renewed",
+            todo="check the clock with `date`; if it is right, ask whoever runs the server.",
+        )
+    return StartError(
+        f"the server's certificate is not trusted: {reason}",
+        cause="its CA is not in the trust store, or something in between intercepts TLS",
+        todo="name the CA with --ca-file; for AWS IoT Core use the ATS endpoint and Amazon Root CA 1.",
+    )
 
 
-def _certificate_refused(what: str) -> StartError:
+def _client_refused(settings: Settings, what: str) -> StartError:
+    if problem := _out_of_date(settings):
+        return StartError(
+            what,
+            cause=f"{problem}, by the clock of this machine",
+            todo="check the clock with `date`; if it is right, `aws iot create-keys-and-certificate` makes a new pair.",
+        )
     return StartError(
         what,
         cause="the certificate is not registered in this account and region, not ACTIVE, or has no policy that "
@@ -173,5 +215,31 @@ def _certificate_refused(what: str) -> StartError:
     )
 
 
-def _reason(error: OSError) -> str:
-    return str(getattr(error, "reason", None) or error.strerror or error).replace("_", " ").lower()
+def _out_of_date(settings: Settings) -> str:
+    """``"certificate has expired"`` or the like, or ``""``.
+
+    The standard library looks at a certificate's dates in a handshake only: in this one, in memory, the device is the
+    server, and its certificate the only one that is trusted.
+    """
+    device, judge = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    device.load_cert_chain(settings.cert, settings.key)
+    judge.load_verify_locations(settings.cert)
+    judge.check_hostname = False
+    judge.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    to_judge, to_device = ssl.MemoryBIO(), ssl.MemoryBIO()
+    asking, answering = judge.wrap_bio(to_judge, to_device), device.wrap_bio(to_device, to_judge, server_side=True)
+    for side in (asking, answering, asking):
+        try:
+            side.do_handshake()
+        except ssl.SSLError as error:  # at first, that it waits for the other side
+            if isinstance(error, ssl.SSLCertVerificationError) and error.verify_code in _OUT_OF_DATE:
+                return f"the {error.verify_message}"
+    return ""
+
+
+def _words(error: Exception) -> str:
+    """What went wrong, as briefly as the library can say it."""
+    if isinstance(error, TimeoutError):
+        return f"no answer within {_PATIENCE:g} s"
+    reason = error.reason if isinstance(error, ssl.SSLError) else getattr(error, "strerror", None)
+    return str(reason or error).replace("_", " ").lower()

@@ -137,7 +137,7 @@ def _start(settings: Settings, session: Session, console: Console, stack: ExitSt
         where = settings.endpoint_url or f"AWS IoT in {settings.region}"
         raise StartError(
             f"the control plane ({where}) did not answer within {settings.timeout} s",
-            cause="a slow network, or a wrong region or --endpoint-url",
+            cause="a slow network, a wrong region or --endpoint-url, or a proxy",
             todo="try again with a larger --timeout.",
         ) from None
     if created:

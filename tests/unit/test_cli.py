@@ -46,6 +46,7 @@ def test_both_spellings_of_the_client_id(spelling: str) -> None:
         (["--local", "--profile", "x"], "--local brings its own --profile"),
         (["--local", "--endpoint-url", "x"], "--local brings its own --endpoint-url"),
         ([*FIVE[:4], "no thing"], "'no thing' is no thing name"),
+        (["", *FIVE[1:]], "an argument is empty: perhaps a shell variable that is not set"),
         ([*FIVE[:4], ""], "'' is no thing name"),
         ([*FIVE[:4], "x" * 129], "is no thing name"),
         ([*FIVE[:4], "Thing\n"], "is no thing name"),

@@ -219,6 +219,17 @@ def test_wrong_keys(code: str) -> None:
     assert "aws sts get-caller-identity" in error.todo
 
 
+@pytest.mark.parametrize(
+    "message",
+    ["Signature expired: 20200101T000000Z is now earlier than 20261124T000000Z", "Signature not yet current: x"],
+)
+def test_wrong_clock(message: str) -> None:
+    """A signature of another time is put down to the clock, not to the keys."""
+    error = refusal("InvalidSignatureException", message, 403)
+    assert error.cause == "the clock of this machine is wrong"
+    assert "`date`" in error.todo
+
+
 def test_invalid_state_transition() -> None:
     """A job whose executions are not terminal cannot be deleted; the way there is named."""
     error = refusal("InvalidStateTransitionException", "Job is not terminal", 409)
@@ -247,6 +258,7 @@ def test_other_refusals(code: str, status: int, uncertain: bool) -> None:  # noq
     """Other refusals show the service's code and message; after a failure of its own, the outcome is unknown."""
     error = refusal(code, "its words", status)
     assert (error.what, error.cause) == (f"iot:DeleteJob failed: {code}: its words", "")
+    assert error.todo == ("try again in a moment." if status >= 429 else "")
     assert error.uncertain is uncertain
 
 
@@ -306,8 +318,6 @@ def test_lost_answers(error: Exception) -> None:
     [
         boto.EndpointConnectionError(endpoint_url="https://x"),
         boto.ConnectTimeoutError(endpoint_url="https://x"),
-        boto.ProxyConnectionError(proxy_url="https://x"),
-        boto.SSLError(endpoint_url="https://x", error="x"),
         boto.HTTPClientError(error="x"),
     ],
 )
@@ -317,6 +327,22 @@ def test_unreachable(error: Exception) -> None:
     assert told.what == f"iot:DeleteJob failed: the control plane cannot be reached: {error}"
     assert "us-east-1" in told.cause
     assert "https://here:1" in told.todo
+    assert not told.uncertain
+
+
+@pytest.mark.parametrize(
+    ("error", "cause", "todo"),
+    [
+        (boto.ProxyConnectionError(proxy_url="https://x"), "names a proxy that does not answer", "NO_PROXY"),
+        (boto.SSLError(endpoint_url="https://x", error="x"), "intercepts TLS", "AWS_CA_BUNDLE"),
+    ],
+)
+def test_in_between(error: Exception, cause: str, todo: str) -> None:
+    """A proxy that does not answer, and TLS that is intercepted, are told by what sets them right."""
+    told = failure(error)
+    assert told.what == f"iot:DeleteJob failed: {error}"
+    assert cause in told.cause
+    assert todo in told.todo
     assert not told.uncertain
 
 
