@@ -21,6 +21,7 @@ from jobs_sandbox.answers import Answer, Pending
 from jobs_sandbox.diagnosis import explain_connection
 from jobs_sandbox.errors import Rejected, RequestFailed, StartError
 from jobs_sandbox.link import Link
+from jobs_sandbox.nodelay import send_at_once
 from jobs_sandbox.settings import Settings
 from jobs_sandbox.shapes import readable, unreadable
 
@@ -328,6 +329,7 @@ class DataPlane:
 
     def _on_connected(self, data: Any) -> None:
         first = not self._started.done()
+        send_at_once(self._settings.port)
         self._link.restored()
         if first:
             self._started.set_result(None)

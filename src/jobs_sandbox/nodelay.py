@@ -1,0 +1,25 @@
+"""TCP_NODELAY for the device SDK's connection, which the SDK itself neither sets nor offers. Knows no SDK.
+
+After each answer the SDK sends a PUBACK and then an UNSUBSCRIBE. TCP holds the second back until the first is
+acknowledged, which the other side may put off for 40 ms: measured, one request in twenty took 45 ms instead of 0.8.
+"""
+
+import os
+import socket
+import stat
+from contextlib import suppress
+
+
+def send_at_once(port: int) -> None:
+    """Set TCP_NODELAY on this process's connections to ``port``; where that cannot be, nothing changes."""
+    with suppress(OSError):
+        for descriptor in map(int, os.listdir("/dev/fd")):
+            with suppress(OSError):
+                if stat.S_ISSOCK(os.fstat(descriptor).st_mode):
+                    _set(os.dup(descriptor), port)
+
+
+def _set(descriptor: int, port: int) -> None:
+    with socket.socket(fileno=descriptor) as connection:
+        if connection.getpeername()[1:2] == (port,):
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
