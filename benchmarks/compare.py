@@ -179,9 +179,10 @@ class Watched:
 
 
 @contextmanager
-def watched(command: Sequence[str], env: dict[str, str], ready: str, *, terminal: bool) -> Any:
+def watched(command: Sequence[str], env: dict[str, str], ready: str, *, terminal: bool, ask: str = "") -> Any:
     process = Watched(command, env, terminal=terminal)
     try:
+        process.send(ask)
         process.when(ready, 0)
         yield process
     finally:
@@ -192,12 +193,9 @@ def compare_events(account: Account, device: Device, arguments: list[str], env: 
     listen = [*BARE, *arguments, "--listen", "--no-flow-control"]
     with (
         watched([*PROGRAM, *arguments], env, "jobs-sandbox>", terminal=True) as screen,
-        watched([*PROGRAM, *arguments], env, "", terminal=False) as pipe,
+        watched([*PROGRAM, *arguments], env, "timestamp", terminal=False, ask=ASK) as pipe,
         watched(listen, env, "listening", terminal=False) as bare,
     ):
-        pipe.send(ASK)
-        pipe.when("timestamp", 0)
-        time.sleep(1)
         row(
             "peak memory in a terminal, after the start",
             [screen.peak_memory()],

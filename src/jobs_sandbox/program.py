@@ -21,8 +21,11 @@ OK, FAILED, INTERRUPTED = 0, 1, 130
 GRACE = 2.0  # seconds, for a control plane that answers late, but itself says why
 
 
-class Terminated(BaseException):
-    """A signal asks the program to end, or its output is gone."""
+class Terminated(SystemExit):
+    """A signal asks the program to end, or its output is gone.
+
+    A `SystemExit`, because asyncio, under the prompt, lets no other exception of a signal handler through.
+    """
 
     def __init__(self, signum: int) -> None:
         super().__init__(signum)

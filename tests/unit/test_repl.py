@@ -22,6 +22,7 @@ from prompt_toolkit.output import DummyOutput
 from jobs_sandbox.answers import Answer
 from jobs_sandbox.errors import Rejected
 from jobs_sandbox.known import KnownExecutions
+from jobs_sandbox.program import Terminated
 from jobs_sandbox.repl import Repl, _Painter, _TableCompleter, history_path, open_history, run_repl
 from jobs_sandbox.settings import Settings
 from tests.unit.fakes import Stage
@@ -65,6 +66,20 @@ def test_interrupt_drops_the_line(keys: PipeInput, stage: Stage) -> None:
     keys.send_text("nonsense\x03quit\r")
     run_repl(stage.session, stage.screen.console, SETTINGS)
     assert stage.screen.stderr == ""
+
+
+def test_a_signal_ends_the_prompt(keys: PipeInput, stage: Stage) -> None:
+    """What a signal's handler raises, in whatever callback it happens to run, ends the prompt."""
+    repl = Repl(stage.session, stage.screen.console, SETTINGS)
+
+    def handler() -> None:
+        raise Terminated(15)
+
+    def send() -> None:
+        repl._prompt.app.loop.call_soon_threadsafe(handler)  # type: ignore[union-attr]
+
+    with pytest.raises(Terminated):
+        repl._prompt.prompt(pre_run=send)
 
 
 def test_errors_are_told_once(keys: PipeInput, stage: Stage) -> None:
