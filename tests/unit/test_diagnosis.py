@@ -68,7 +68,7 @@ def files(tmp_path: Path) -> Files:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """For a test of silence: a little of it is enough."""
-    monkeypatch.setattr(diagnosis, "_PATIENCE", 0.2)
+    monkeypatch.setattr(diagnosis, "_PATIENCE", 0.1)
 
 
 def replaced(settings: Settings, field: str, path: str) -> Settings:
@@ -252,7 +252,7 @@ def test_no_resolver(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_: answered.wait())
     error = explain(files.settings._replace(endpoint="host.example"))
     answered.set()
-    assert error.what == "the endpoint host.example does not resolve: no answer within 0.2 s"
+    assert error.what == "the endpoint host.example does not resolve: no answer within 0.1 s"
 
 
 def test_closed_port(files: Files) -> None:
@@ -269,7 +269,7 @@ def test_black_hole(files: Files) -> None:
     """A host that does not answer at all is not waited for."""
     with black_hole() as port:
         error = explain(files.settings._replace(port=port))
-    assert error.what == f"{HOST}:{port} cannot be reached: no answer within 0.2 s"
+    assert error.what == f"{HOST}:{port} cannot be reached: no answer within 0.1 s"
     assert "firewall" in error.cause
 
 
@@ -304,7 +304,7 @@ def test_no_tls_and_no_word(files: Files) -> None:
     """A server that does not answer the handshake is not waited for."""
     with serving(silent) as port:
         error = explain(files.settings._replace(port=port))
-    assert error.what == f"{HOST}:{port} does not complete a TLS handshake: no answer within 0.2 s"
+    assert error.what == f"{HOST}:{port} does not complete a TLS handshake: no answer within 0.1 s"
 
 
 @pytest.mark.parametrize("name", [HOST, "localhost"])
@@ -406,7 +406,7 @@ def test_no_mqtt(files: Files, port: int) -> None:
 
 def test_silence_means_accepted(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that does not refuse the certificate after the handshake has accepted it."""
-    monkeypatch.setattr(diagnosis, "_PATIENCE", 0.5)
+    monkeypatch.setattr(diagnosis, "_PATIENCE", 0.3)
     with serving(silent, server_tls(files.ca.issue_cert(HOST), files.ca_file)) as port:
         error = explain(files.settings._replace(port=port), "")
     assert "did not answer the MQTT connection" in error.what
