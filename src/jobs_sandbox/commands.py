@@ -1,29 +1,28 @@
 """The command table: parsing, dispatch, help and completion all come from it. Knows the planes as Protocols only."""
 
 import json
-import os
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
-from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from jobs_sandbox.answers import Answer, Pending
 from jobs_sandbox.background import in_background
 from jobs_sandbox.errors import AlreadyExists, SandboxError, UsageError
-from jobs_sandbox.formatting import escape
 from jobs_sandbox.known import KnownExecutions
-
-STATUSES = {
-    "SUCCEEDED": "terminal: the device has done the job",
-    "IN_PROGRESS": "the device is at it",
-    "FAILED": "terminal: the device could not do it",
-    "CANCELED": "terminal; the service refuses it from a device",
-}
-EVENTS = {
-    "JobExecutionsChangedEvent": "the set of pending executions changed",
-    "NextJobExecutionChangedEvent": "the next execution to run changed",
-}
+from jobs_sandbox.parameters import (
+    DOCUMENT,
+    EVENTS,
+    FOR,
+    JOB,
+    JOB_OR_NEXT,
+    LIMIT,
+    NEW_JOB,
+    STATUS,
+    Parameter,
+    nearest,
+    short,
+)
 
 
 class ControlPlane(Protocol):
@@ -69,25 +68,6 @@ class Quit(Exception):
     """Leave the program."""
 
 
-class Parameter(NamedTuple):
-    """One argument of a command.
-
-    Attributes:
-        name: as the usage line shows it.
-        check: the value as the handler wants it; raises `UsageError` for one that must not be sent.
-        candidates: completions, with a line of meaning each.
-        rest: takes the rest of the line, byte for byte.
-        required: the command cannot do without it.
-
-    """
-
-    name: str
-    check: Callable[[str], str]
-    candidates: Callable[[KnownExecutions], Iterable[tuple[str, str]]] = lambda _: ()
-    rest: bool = False
-    required: bool = True
-
-
 class Command(NamedTuple):
     """A row of the table.
 
@@ -114,94 +94,6 @@ class Command(NamedTuple):
     def usage(self) -> str:
         """The usage line."""
         return " ".join([self.name, *(parameter.name for parameter in self.parameters)])
-
-
-def _job_id(value: str) -> str:
-    if not re.fullmatch(r"[a-zA-Z0-9_-]{1,64}", value):
-        raise UsageError(f"{_short(value)} is no job id: 1 to 64 letters, digits, - and _.")
-    return value
-
-
-def _job_id_or_next(value: str) -> str:
-    return value if value == "$next" else _job_id(value)
-
-
-def _status(value: str) -> str:
-    status = value.upper()
-    if status not in STATUSES:
-        raise UsageError(f"{_short(value)} is no status: one of {', '.join(STATUSES)}{_nearest(status, STATUSES)}")
-    return status
-
-
-def _document(value: str) -> str:
-    """The job document: JSON text, or ``file://`` and the path of a file that holds it."""
-    text = value
-    if value.startswith("file://"):
-        path = os.path.expanduser(value.removeprefix("file://"))
-        try:
-            text = Path(path).read_bytes().decode("utf-8-sig")
-        except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or error
-            raise UsageError(f"the job document {_short(path)} cannot be read: {reason}") from error
-    try:
-        json.loads(text, parse_constant=_no_constant)
-    except json.JSONDecodeError as error:
-        raise UsageError(f"the job document is not JSON: {error.msg}\n{_caret(text, error)}") from error
-    except RecursionError as error:
-        raise UsageError("the job document is nested too deeply.") from error
-    except ValueError as error:
-        raise UsageError(f"the job document is not JSON: {error}") from error
-    return text
-
-
-def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is no JSON value")
-
-
-def _caret(text: str, error: json.JSONDecodeError) -> str:
-    """The line that is wrong, cut to what a terminal shows, and a caret under the place."""
-    from unicodedata import category, east_asian_width  # only a mistake needs them
-
-    line = text.split("\n")[error.lineno - 1]
-    place = error.colno - 1
-    begin = max(0, place - 40)
-    where = f"line {error.lineno}: " if "\n" in text else ""
-    before = escape(where + line[begin:place])
-    columns = sum(
-        0 if category(character) in ("Mn", "Me", "Cf") else 2 if east_asian_width(character) in "FW" else 1
-        for character in before
-    )
-    return f"  {before}{escape(line[place : begin + 60])}\n  {' ' * columns}^"
-
-
-def _seconds_or_event(value: str) -> str:
-    for title in EVENTS:
-        if value.lower() in (title.lower(), title.lower().removesuffix("event")):
-            return title
-    try:
-        return _seconds(value)
-    except UsageError:
-        hint = _nearest(value, EVENTS)
-        raise UsageError(f"{_short(value)} is neither seconds nor an event: {', '.join(EVENTS)}{hint}") from None
-
-
-def _seconds(value: str) -> str:
-    if not re.fullmatch(r"[0-9]{1,5}(\.[0-9]{1,3})?", value):
-        raise UsageError(f"{_short(value)} is no number of seconds.")
-    return value
-
-
-_JOB = Parameter("<jobId>", _job_id, lambda known: known.job_ids().items())
-_JOB_OR_NEXT = Parameter(
-    "<jobId>", _job_id_or_next, lambda known: [*_JOB.candidates(known), ("$next", "the next execution to run")]
-)
-_NEW_JOB = Parameter("<jobId>", _job_id)
-_STATUS = Parameter("<SUCCEEDED | IN_PROGRESS | FAILED | CANCELED>", _status, lambda _: STATUSES.items())
-_DOCUMENT = Parameter(
-    "<jobDocument-as-JSON>", _document, lambda _: [("file://", "read the document from a file")], rest=True
-)
-_FOR = Parameter("<seconds | EventTitle>", _seconds_or_event, lambda _: EVENTS.items())
-_LIMIT = Parameter("[timeout]", _seconds, required=False)
 
 
 def _create_job(sandbox: Sandbox, job_id: str, document: str) -> Pending:
@@ -261,7 +153,7 @@ COMMANDS = {
             "create-job",
             _CONTROL,
             "create a job that targets this thing",
-            (_NEW_JOB, _DOCUMENT),
+            (NEW_JOB, DOCUMENT),
             _create_job,
             f"{_LOOK} whether the job is there",
             raises_events=True,
@@ -270,7 +162,7 @@ COMMANDS = {
             "delete-job",
             _CONTROL,
             "delete a job whose executions are all terminal",
-            (_JOB,),
+            (JOB,),
             _delete_job,
             "`delete-job {0}` again shows: ResourceNotFoundException means that it is gone",
         ),
@@ -293,19 +185,19 @@ COMMANDS = {
             "describe-job-execution",
             _DATA,
             "show this thing's execution of a job, or of $next",
-            (_JOB_OR_NEXT,),
+            (JOB_OR_NEXT,),
             lambda sandbox, job_id: sandbox.data.describe_job_execution(job_id),
         ),
         Command(
             "update-job-execution",
             _DATA,
             "set the status of this thing's execution of a job",
-            (_JOB, _STATUS),
+            (JOB, STATUS),
             lambda sandbox, job_id, status: sandbox.data.update_job_execution(job_id, status),
             f"{_LOOK} its status",
             raises_events=True,
         ),
-        Command("wait", _MISC, "wait some seconds, or for an event", (_FOR, _LIMIT), _wait),
+        Command("wait", _MISC, "wait some seconds, or for an event", (FOR, LIMIT), _wait),
         Command("help", _MISC, "show the commands", (), lambda sandbox: sandbox.show_help()),
         Command("quit", _MISC, "leave (exit and Ctrl-D too)", (), _quit),
     )
@@ -332,9 +224,7 @@ def parse(line: str) -> Invocation | None:
         return None
     command = COMMANDS.get(_ALIASES.get(name, name))
     if command is None:
-        raise UsageError(
-            f"unknown command {_short(name)}{_nearest(name, COMMANDS) or '.'}", todo="help lists them all."
-        )
+        raise UsageError(f"unknown command {short(name)}{nearest(name, COMMANDS) or '.'}", todo="help lists them all.")
     arguments = []
     try:
         for parameter in command.parameters:
@@ -344,7 +234,7 @@ def parse(line: str) -> Invocation | None:
             elif parameter.required:
                 raise UsageError(f"{command.name} needs {parameter.name}.")
         if rest.strip():
-            raise UsageError(f"{command.name} takes no more than that: {_short(rest)}")
+            raise UsageError(f"{command.name} takes no more than that: {short(rest)}")
     except UsageError as error:
         error.todo = f"usage: {command.usage}"
         raise
@@ -407,16 +297,3 @@ def _split(text: str) -> tuple[str, str]:
     """The first word, and what follows the blanks after it, byte for byte."""
     found: Any = re.match(r"[ \t\r\n]*([^ \t\r\n]*)[ \t\r\n]*(.*)", text, re.DOTALL)
     return found[1], found[2]
-
-
-def _nearest(name: str, names: Iterable[str]) -> str:
-    import difflib  # only a mistake needs it
-
-    begun = [candidate for candidate in names if candidate.startswith(name)]
-    near = begun or difflib.get_close_matches(name[:80], list(names), n=1)
-    return f"; did you mean {near[0]}?" if near else ""
-
-
-def _short(text: str) -> str:
-    text = text.strip()
-    return repr(text if len(text) <= 40 else text[:37] + "…")  # noqa: PLR2004 - what a line has room for

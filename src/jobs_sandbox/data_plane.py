@@ -22,6 +22,7 @@ from jobs_sandbox.diagnosis import explain_connection
 from jobs_sandbox.errors import Rejected, RequestFailed, StartError
 from jobs_sandbox.link import Link
 from jobs_sandbox.nodelay import send_at_once
+from jobs_sandbox.request import ATTACH, Request
 from jobs_sandbox.settings import Settings
 from jobs_sandbox.shapes import readable, unreadable
 
@@ -42,7 +43,6 @@ _SESSION_EXPIRY = 3600
 _SUBSCRIPTIONS = 10
 _STOP_PATIENCE = 1.0  # seconds
 _REMEMBERED = 10  # requests whose answer may still come
-_ATTACH = "attach policies/device-policy.json, filled in, to the certificate."
 
 
 class Sink(Protocol):
@@ -80,7 +80,7 @@ class DataPlane:
         self._resubscribing: set[str] = set()
         self._sending = threading.RLock()
         self._unpaired: Callable[[bytes], None] | None = None
-        self._asked: dict[str, _Request] = {}  # by client token, until it is answered
+        self._asked: dict[str, Request] = {}  # by client token, until it is answered
         self._stopped: Future[None] = Future()
         self._mqtt: Any = None
         self._jobs: Any = None
@@ -239,7 +239,7 @@ class DataPlane:
 
     def _request(self, title: str, topic: str, send: Callable[[Any], Any], request: Any, job_id: str = "") -> Pending:
         """Send a request; ``topic`` is its topic below ``…/jobs/``, with ``*`` for the job id."""
-        pending = _Request(title, f"$aws/things/{self._settings.thing}/jobs/{topic}", job_id, self._link)
+        pending = Request(title, f"$aws/things/{self._settings.thing}/jobs/{topic}", job_id, self._link)
 
         def done(answered: Any) -> None:
             error = answered.exception()
@@ -274,7 +274,7 @@ class DataPlane:
             pending.set_exception(RequestFailed(f"the device SDK refused the request: {error}"))
         return pending
 
-    def _forget(self, token: str) -> "_Request | None":
+    def _forget(self, token: str) -> Request | None:
         """Wait no more for the answer to this request; what it was, if it was still waited for."""
         with self._sending:
             request = self._asked.pop(token, None)
@@ -374,7 +374,7 @@ class DataPlane:
         if self._standing[title].done():
             self._sink.warning(f"{what}: {cause}; its events are not shown until the next reconnect succeeds")
         else:
-            self._standing[title].set_exception(StartError(what, cause=cause, todo=_ATTACH))
+            self._standing[title].set_exception(StartError(what, cause=cause, todo=ATTACH))
 
     def _catch_up(self) -> None:
         """Ask once what is pending: it shows what changed while nobody listened."""
@@ -387,58 +387,6 @@ class DataPlane:
                 self._sink.warning(f"what changed while the connection was down is not known: {error}")
 
         self.get_pending_job_executions().add_done_callback(answered)
-
-
-class _Request(Pending):
-    """A request over MQTT, which knows what would explain its failure.
-
-    Attributes:
-        title: of its answer.
-        topic: what it is published to.
-        answer_topics: where its answer is published.
-
-    """
-
-    def __init__(self, title: str, policy_topic: str, job_id: str, link: Link) -> None:
-        super().__init__()
-        self.title = title
-        self.topic = policy_topic.replace("*", job_id)
-        self.answer_topics = [f"{self.topic}/accepted", f"{self.topic}/rejected"]
-        self._policy_topic = policy_topic
-        self._link = link
-        self._losses = link.losses if link.up else -1
-
-    def unanswered(self, seconds: float) -> RequestFailed:
-        """No answer: because the connection is or was down, or because a policy drops it without a word."""
-        topic = self._policy_topic
-        cause = self._broken_link() or (
-            "a slow network or service; or no policy of the certificate allows "
-            f"iot:Receive on topic/{topic}/* (the answer) or iot:Publish on topic/{topic} (the request)"
-        )
-        return RequestFailed(f"no answer within {seconds:g} s", cause=cause, uncertain=True)
-
-    def failed(self, error: AwsCrtError, seconds: float) -> RequestFailed:
-        """What an error of the SDK means, as far as the state of the connection tells."""
-        name = error.name.removeprefix("AWS_ERROR_MQTT_REQUEST_RESPONSE_")
-        if name == "TIMEOUT":
-            return self.unanswered(seconds)
-        if cause := self._broken_link():
-            return RequestFailed(f"the request failed with the connection: {error.name}", cause=cause, uncertain=True)
-        missing = {
-            "PUBLISH_FAILURE": f"iot:Publish on topic/{self._policy_topic}",
-            "SUBSCRIBE_FAILURE": f"iot:Subscribe on topicfilter/{self._policy_topic}/*",
-        }.get(name)
-        if not missing:
-            return RequestFailed(f"the request failed: {error.name}: {error.message}", uncertain=True)
-        cause = f"no policy of the certificate allows {missing}"
-        return RequestFailed(f"the request was refused ({error.name})", cause=cause, todo=_ATTACH)
-
-    def _broken_link(self) -> str:
-        if not self._link.up:
-            return f"the connection is down: {self._link.cause}"
-        if self._link.losses != self._losses:
-            return f"the connection was lost meanwhile: {self._link.cause}"
-        return ""
 
 
 def _rejected(error: Any, payload: bytes) -> Rejected:

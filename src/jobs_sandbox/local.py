@@ -1,10 +1,9 @@
 """The embedded AWS IoT of ``--local``: MiniStack as a child process, with the shipped policies enforced.
 
-The child is this module run as a program: it keeps every listener on loopback, and stops, removing its files,
-when its standard input ends, which happens however the parent dies.
+The child is `jobs_sandbox.launcher`: it keeps every listener on loopback, and stops, removing its files, when its
+standard input ends, which happens however the parent dies.
 """
 
-import asyncio
 import importlib
 import importlib.util
 import os
@@ -22,17 +21,14 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from jobs_sandbox.background import start_thread
 from jobs_sandbox.errors import StartError
+from jobs_sandbox.launcher import HOST, READY
 
 ACCOUNT = "000000000000"
 REGION = "us-east-1"
-_HOST = "127.0.0.1"
 _START_PATIENCE = 20.0  # seconds; it takes less than one
 _STOP_PATIENCE = 3.0
 _ATTEMPTS = 3
-_LISTENERS = 2  # the control plane and the MQTT endpoint
-_READY = "ready"
 _ROOT = ("test", "test")  # MiniStack's root credentials are any
 
 
@@ -119,7 +115,7 @@ def _forget_aws() -> None:
         "AWS_CONFIG_FILE": os.devnull,
         "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
         "AWS_EC2_METADATA_DISABLED": "true",
-        "NO_PROXY": _HOST,
+        "NO_PROXY": HOST,
     }
 
 
@@ -130,7 +126,7 @@ def _start(stack: ExitStack) -> tuple[Path, tuple[int, int]]:
         ports = _free_port(), _free_port()
         with ExitStack() as attempt:
             folder, word = attempt.enter_context(_ministack(*ports))
-            if word == _READY:
+            if word == READY:
                 stack.push(attempt.pop_all())
                 return folder, ports
     raise StartError(
@@ -147,7 +143,7 @@ def _ministack(gateway_port: int, mqtt_port: int) -> Iterator[tuple[Path, str]]:
     log_path = folder / "ministack.log"
     with log_path.open("wb") as log:
         child: Any = subprocess.Popen(
-            [sys.executable, "-P", "-m", "jobs_sandbox.local"],  # -P: no modules of the folder we are in
+            [sys.executable, "-P", "-m", "jobs_sandbox.launcher"],  # -P: no modules of the folder we are in
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,
@@ -172,7 +168,7 @@ def _ministack(gateway_port: int, mqtt_port: int) -> Iterator[tuple[Path, str]]:
 
 def _free_port() -> int:
     with socket.socket() as probe:
-        probe.bind((_HOST, 0))
+        probe.bind((HOST, 0))
         port: int = probe.getsockname()[1]
         return port
 
@@ -180,7 +176,7 @@ def _free_port() -> int:
 def _ministack_settings(folder: Path, gateway_port: int, mqtt_port: int) -> dict[str, str]:
     return {
         "AUTH": "true",
-        "BIND_HOST": _HOST,
+        "BIND_HOST": HOST,
         "GATEWAY_PORT": str(gateway_port),
         "IOT_MTLS_ENABLED": "1",
         "IOT_MTLS_PORT": str(mqtt_port),
@@ -198,7 +194,7 @@ def _provision(folder: Path, thing: str, gateway_port: int, mqtt_port: int) -> L
     """A device certificate with the device policy, and an operator's keys with the control plane policy."""
     from jobs_sandbox.control_plane import new_client  # loaded while the child started
 
-    url = f"http://{_HOST}:{gateway_port}"
+    url = f"http://{HOST}:{gateway_port}"
     iot, iam = (new_client(service, region=REGION, endpoint_url=url, keys=_ROOT) for service in ("iot", "iam"))
     names = {"region": REGION, "account": ACCOUNT, "thing": thing}
 
@@ -219,7 +215,7 @@ def _provision(folder: Path, thing: str, gateway_port: int, mqtt_port: int) -> L
         (folder / name).touch(mode=0o600)
         (folder / name).write_text(content, encoding="ascii")
     return LocalIoT(
-        endpoint=_HOST,
+        endpoint=HOST,
         port=mqtt_port,
         ca_file=str(folder / "ca.pem"),
         cert=str(folder / "certificate.pem"),
@@ -242,41 +238,3 @@ def _get(url: str) -> bytes:
     with opener.open(url, timeout=_STOP_PATIENCE) as response:
         body: bytes = response.read()
         return body
-
-
-def _serve() -> None:  # pragma: no cover - runs in the child process, where the integration tests meet it
-    """Be MiniStack, on loopback only, for as long as standard input lasts."""
-    create_server = asyncio.BaseEventLoop.create_server
-    listening = []
-
-    async def create_loopback_server(
-        loop: asyncio.BaseEventLoop, factory: Any, host: Any = None, port: Any = None, **options: Any
-    ) -> Any:
-        """MiniStack's MQTT listener asks for every interface, and lets in who shows no certificate."""
-        try:
-            server = await create_server(loop, factory, host and _HOST, port, **options)
-        except OSError as error:
-            os.write(1, f"port {port}: {error}\n".encode())
-            raise
-        listening.append(server)
-        if len(listening) == _LISTENERS:
-            os.write(1, f"{_READY}\n".encode())
-            os.dup2(2, 1)  # from here on nobody reads the pipe
-        return server
-
-    def stop_at_end_of_input() -> None:
-        while os.read(0, 4096):
-            pass
-        shutil.rmtree(os.environ["TMPDIR"], ignore_errors=True)
-        os._exit(0)
-
-    asyncio.BaseEventLoop.create_server = create_loopback_server  # type: ignore[method-assign, assignment]
-    start_thread(stop_at_end_of_input, "stdin")
-    sys.argv = ["ministack"]
-    from ministack.app import main  # not before the listeners are in hand
-
-    main()
-
-
-if __name__ == "__main__":  # pragma: no cover
-    _serve()

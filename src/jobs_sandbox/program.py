@@ -146,9 +146,7 @@ def _start(settings: Settings, session: Session, console: Console, stack: ExitSt
     if created:
         console.notice(f"created the thing {settings.thing}")
     session.data = stack.enter_context(DataPlane(settings, session))
-    console.notice(
-        f"connected to {settings.endpoint}:{settings.port} as {settings.client_id}; type help"
-    )
+    console.notice(f"connected to {settings.endpoint}:{settings.port} as {settings.client_id}; type help")
 
 
 class _Signals:

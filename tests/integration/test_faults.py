@@ -323,7 +323,7 @@ class MiniStack:
         persistence = {"PERSIST_STATE": "1", "STATE_DIR": str(self._folder / "state")}
         with (self._folder / "log").open("ab") as log:
             child = psutil.Popen(
-                [sys.executable, "-m", "jobs_sandbox.local"],
+                [sys.executable, "-m", "jobs_sandbox.launcher"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,

@@ -12,8 +12,6 @@ from hypothesis import strategies as st
 from jobs_sandbox.answers import Answer
 from jobs_sandbox.commands import (
     COMMANDS,
-    EVENTS,
-    STATUSES,
     Invocation,
     Quit,
     complete,
@@ -25,6 +23,7 @@ from jobs_sandbox.commands import (
 from jobs_sandbox.errors import AlreadyExists, Rejected, RequestFailed, UsageError
 from jobs_sandbox.formatting import error_text, escape
 from jobs_sandbox.known import KnownExecutions
+from jobs_sandbox.parameters import EVENTS, STATUSES
 from tests.unit.fakes import FakeSandbox
 
 PATIENCE = 10
