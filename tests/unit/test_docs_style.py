@@ -1,6 +1,7 @@
 """What is written down for people is there."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -30,3 +31,18 @@ def test_every_command_is_documented(command: Command) -> None:
     assert command.summary
     assert "\n" not in command.summary
     assert f"  {command.usage}" in help_lines()
+
+
+def test_the_readme_names_tests_that_exist() -> None:
+    """Each promise of the table of faults names the tests that prove it, and they are there."""
+    section = (TESTS.parent / "README.md").read_text(encoding="utf-8").split("## When things fail")[1].split("\n## ")[0]
+    proofs = [row.split("|")[-2] for row in section.splitlines() if row.startswith("| ")][1:]
+    assert len(proofs) == 15
+    sources = {path.name: path.read_text(encoding="utf-8") for path in TESTS.rglob("test_*.py")}
+    for proof in proofs:
+        files, functions = re.findall(r"test_\w+\.py", proof), re.findall(r"\b(test_\w+)`", proof)
+        assert files
+        for file in files:
+            assert file in sources
+        for function in functions:
+            assert f"def {function}(" in sources[files[0]], function
