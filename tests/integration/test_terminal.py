@@ -266,15 +266,17 @@ def test_a_command_in_flight(tmp_path: Path) -> None:
         terminal.wait_prompt()
         [service] = psutil.Process(terminal.child.pid).children()
         service.suspend()
-        terminal.send("get-pending-job-executions" + ENTER)
-        terminal.wait_for(lambda: terminal.prompt_line() == "")
-        terminal.send("typed meanwhile")
-        terminal.read(0.3)  # an echo would come at once
-        assert "typed" not in terminal.text()
-        os.kill(terminal.child.pid, signal.SIGINT)
-        terminal.wait_text("no longer waiting")
-        terminal.wait_prompt("typed meanwhile")
-        service.resume()
+        try:
+            terminal.send("get-pending-job-executions" + ENTER)
+            terminal.wait_for(lambda: terminal.prompt_line() == "")
+            terminal.send("typed meanwhile")
+            terminal.read(0.3)  # an echo would come at once
+            assert "typed" not in terminal.text()
+            os.kill(terminal.child.pid, signal.SIGINT)
+            terminal.wait_text("no longer waiting")
+            terminal.wait_prompt("typed meanwhile")
+        finally:  # a stopped child would not notice that the program ended
+            service.resume()
         terminal.wait_text("(late answer to: get-pending-job-executions)")
         terminal.wait_prompt("typed meanwhile")
         terminal.send(CTRL_C + CTRL_D)
