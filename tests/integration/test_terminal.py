@@ -3,10 +3,12 @@
 import os
 import re
 import signal
+import socket
 import stat
 import subprocess
 import sys
 import termios
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -17,6 +19,7 @@ import pytest
 
 from tests.support.account import Account, Device
 from tests.support.program import COMMAND
+from tests.support.servers import serving, silent
 from tests.support.terminal import Terminal
 
 ENTER, TAB, ESCAPE = "\r", "\t", "\x1b"
@@ -283,12 +286,19 @@ def test_a_command_in_flight(tmp_path: Path) -> None:
         assert terminal.finish() == 0
 
 
-def test_two_interrupts_leave_a_hung_start_at_once(account: Account, device: Device) -> None:
+@pytest.mark.parametrize("interrupts", [1, 2])
+def test_interrupts_leave_a_hung_start_at_once(interrupts: int, account: Account, device: Device) -> None:
     """Ctrl-C during a start that hangs leaves with status 130, and a second one does not wait for anything."""
-    arguments = account.arguments(device, endpoint_url="http://192.0.2.1", timeout="60")
-    for interrupts in (1, 2):
+    asked = threading.Event()
+
+    def hang(connection: socket.socket) -> None:
+        asked.set()
+        silent(connection)
+
+    with serving(hang) as port:
+        arguments = account.arguments(device, endpoint_url=f"http://127.0.0.1:{port}", timeout="60")
         with Terminal(arguments, account.operator(device.thing)) as terminal:
-            terminal.wait_for(lambda: psutil.Process(terminal.child.pid).num_threads() > 2)
+            terminal.wait_for(asked.is_set)
             terminal.send(CTRL_C * interrupts)
             assert terminal.finish() == 130
             assert "Traceback" not in terminal.text()
