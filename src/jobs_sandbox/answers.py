@@ -5,6 +5,12 @@ from typing import Any, NamedTuple
 
 from jobs_sandbox.errors import RequestFailed
 
+CHANGED = "JobExecutionsChangedEvent"
+NEXT_CHANGED = "NextJobExecutionChangedEvent"
+REJECTED = "Service Request Rejected"
+STREAM_TOPICS = {CHANGED: "notify", NEXT_CHANGED: "notify-next"}
+"""The streams' events, and where below ``$aws/things/<thing>/jobs/`` they are published."""
+
 
 class Answer(NamedTuple):
     """What a service said.
@@ -27,11 +33,15 @@ class Pending(Future[Answer]):
     """A request on its way: a future that ends in an `Answer` or a `SandboxError`.
 
     Attributes:
-        label: the command that made it, to name its answer when that comes late.
+        label: the command that made it, to name its answer when that comes late; ``""`` for one nobody typed.
+        look: how to see whether it was carried out, for a command that changes something.
+        update: job id and status, for an update.
 
     """
 
     label = ""
+    look = ""
+    update: tuple[str, ...] = ()
 
     def unanswered(self, seconds: float) -> RequestFailed:
         """The failure of a request that had no answer within ``seconds``."""

@@ -32,11 +32,17 @@ exit status: 0 success; 1 it could not start or, reading from a pipe, a command 
 
 def main() -> NoReturn:
     """The command ``jobs-sandbox``."""
-    options = parse(sys.argv[1:])
+    try:
+        for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+            if getattr(sys, name) is None:  # closed by who started us; no socket may get its number
+                setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 - for as long as we run
+        options = parse(sys.argv[1:])
 
-    from jobs_sandbox.program import run
+        from jobs_sandbox.program import run
 
-    status = run(options)
+        status = run(options)
+    except KeyboardInterrupt:  # while our own modules load
+        status = 130
     # All is closed and written by now. The interpreter's own way out would wait for threads of boto3 that still wait
     # for a network that is gone.
     os._exit(status)
@@ -45,7 +51,7 @@ def main() -> NoReturn:
 def parse(arguments: list[str]) -> argparse.Namespace:
     """Options from a command line; ends the program for --help, --version and wrong usage."""
     parser = _parser()
-    options = parser.parse_args(arguments)
+    options = parser.parse_intermixed_args(arguments)
     _check(options, parser.error)
     return options
 
@@ -120,6 +126,8 @@ def _check(options: argparse.Namespace, error: Callable[[str], NoReturn]) -> Non
         for name in ("port", "ca_file", "profile", "endpoint_url"):
             if getattr(options, name) is not None:
                 error(f"--local brings its own --{name.replace('_', '-')}")
+        if options.client_id is not None and not options.client_id.startswith("test-"):
+            error("with --local a client id begins with test-: the shipped policy allows no other")
         thing = options.local
     if not re.fullmatch(_THING_NAME, thing):
         error(f"{thing!r} is no thing name: 1 to 128 letters, digits, :, _ and -")

@@ -222,7 +222,7 @@ def parse(line: str) -> Invocation | None:
     name, rest = _split(line)
     if not name or name.startswith("#"):
         return None
-    command = COMMANDS.get(_ALIASES.get(name, name))
+    command = COMMANDS.get(_ALIASES.get(name.lower(), name.lower()))
     if command is None:
         raise UsageError(f"unknown command {short(name)}{nearest(name, COMMANDS) or '.'}", todo="help lists them all.")
     arguments = []

@@ -1,10 +1,12 @@
 """The one writer of the terminal: a queue and a thread, so that no SDK thread ever waits for a terminal."""
 
+import math
 import threading
 from collections import deque
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple, TextIO
+from itertools import groupby
+from typing import NamedTuple, TextIO
 
 from jobs_sandbox.answers import Answer
 from jobs_sandbox.background import start_thread, wait_for
@@ -30,7 +32,8 @@ class Console:
 
     Attributes:
         paint: calls the function that it is given, which writes, when that does not disturb a prompt.
-        closed: the reader of stdout has gone; nothing more can be shown.
+        closed: stdout takes nothing any more.
+        failure: why, or ``""`` when its reader has simply gone.
 
     """
 
@@ -50,6 +53,7 @@ class Console:
         self._on_closed = on_closed
         self.paint: Callable[[Callable[[], None]], None] = lambda write: write()
         self.closed = False
+        self.failure = ""
         self._changed = threading.Condition()
         self._items: deque[_Item] = deque()
         self._events = self._event_bytes = self._dropped = 0
@@ -91,14 +95,14 @@ class Console:
         """Wait until all that was enqueued before is written, or cannot be."""
         with self._changed:
             put = self._put
-            wait_for(self._changed, lambda: self._written >= put or self.closed)
+            wait_for(self._changed, lambda: self._written >= put)
 
-    def close(self) -> None:
-        """Write what is left, and end the writer."""
+    def close(self, patience: float = math.inf) -> None:
+        """Write what is left, for so many seconds at most, and end the writer."""
         with self._changed:
             self._ending = True
             self._changed.notify_all()
-            wait_for(self._changed, lambda: self._ended)
+            wait_for(self._changed, lambda: self._ended, patience)
 
     def _enqueue(self, item: _Item) -> None:
         with self._changed:
@@ -115,7 +119,6 @@ class Console:
                     self._changed.notify_all()
                     return
                 batch, self._items = self._items, deque()
-                self._events = self._event_bytes = 0
                 if self._dropped:
                     batch.append(_Item("warning", f"{self._dropped} events were dropped: the terminal was blocked"))
                     self._put += 1
@@ -123,24 +126,30 @@ class Console:
             if not self.closed:
                 try:
                     self.paint(partial(self._write, batch))
-                except (OSError, ValueError):  # a closed pipe, a terminal that is gone, a closed file
+                except Exception as error:  # whatever it is, who waits for this thread must not wait for ever
+                    self.failure = "" if isinstance(error, BrokenPipeError) else str(error) or type(error).__name__
                     self.closed = True
                     self._on_closed()
             with self._changed:
                 self._written += len(batch)
+                events = [item.content for item in batch if item.kind == "event"]
+                self._events -= len(events)
+                self._event_bytes -= sum(len(event.payload) for event in events if isinstance(event, Answer))
                 self._changed.notify_all()
 
     def _write(self, batch: deque[_Item]) -> None:
-        stream: Any = None
-        for item in batch:
-            to = self._stdout if isinstance(item.content, Answer) else self._stderr
-            if stream not in (None, to):
+        """Write a batch; stderr may be gone, and stdout goes on."""
+        for to_stdout, items in groupby(batch, lambda item: isinstance(item.content, Answer)):
+            stream = self._stdout if to_stdout else self._stderr
+            try:
+                for item in items:
+                    stream.write(self._text(item, stream))
                 stream.flush()
-            stream = to
-            stream.write(self._text(item))
-        stream.flush()
+            except (OSError, ValueError):
+                if to_stdout:
+                    raise
 
-    def _text(self, item: _Item) -> str:
+    def _text(self, item: _Item, stream: TextIO) -> str:
         kind, content, fields = item
         if isinstance(content, Answer):
             text = block_json(content) if self._json else block_text(content)
@@ -150,7 +159,7 @@ class Console:
             text = json_line({"type": kind.title()} | (fields or {"message": content}))
         else:
             text = escape_lines(content) + "\n"
-        if self._colour and kind in _COLOURS:
+        if self._colour and kind in _COLOURS and stream.isatty():
             first, rest = text.split("\n", 1)
             text = f"{_COLOURS[kind]}{first}{_PLAIN}\n{rest}"
         return text

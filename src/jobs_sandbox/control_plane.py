@@ -5,6 +5,7 @@ Shapes and errors follow the AWS IoT API Reference (https://docs.aws.amazon.com/
 
 import functools
 import re
+import threading
 from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any, TypeVar
@@ -29,17 +30,20 @@ class ControlPlane:
     def __init__(self, settings: Settings, client: Any = None) -> None:
         self._settings = settings
         self._thing_arn = ""
-        self._client = client or _explained(
-            "the control plane client",
-            settings,
-            lambda: new_client(
-                "iot",
-                region=settings.region,
-                endpoint_url=settings.endpoint_url,
-                profile=settings.profile,
-                timeout=settings.timeout,
-            ),
+        self._sent = threading.local()  # how often the request that a thread is at was sent
+        self._client = client or _explained("the control plane client", settings, self._new_client)
+
+    def _new_client(self) -> Any:
+        settings = self._settings
+        client = new_client(
+            "iot",
+            region=settings.region,
+            endpoint_url=settings.endpoint_url,
+            profile=settings.profile,
+            timeout=settings.timeout,
         )
+        client.meta.events.register("before-send.iot", self._count)
+        return client
 
     def ensure_thing(self) -> bool:
         """Make sure that the thing exists (DescribeThing, CreateThing); True if it had to be created."""
@@ -87,7 +91,16 @@ class ControlPlane:
 
     def _call(self, operation: str, **parameters: object) -> Any:
         action = "iot:" + "".join(word.title() for word in operation.split("_"))
-        return _explained(action, self._settings, lambda: getattr(self._client, operation)(**parameters))
+        self._sent.times = 0
+        try:
+            return _explained(action, self._settings, lambda: getattr(self._client, operation)(**parameters))
+        except RequestFailed as error:
+            # Whatever the last attempt met, the first one may have been carried out.
+            error.uncertain |= self._sent.times > 1 and not isinstance(error, AlreadyExists)
+            raise
+
+    def _count(self, **_: object) -> None:
+        self._sent.times += 1
 
 
 class _NotFound(RequestFailed):

@@ -17,7 +17,7 @@ from awscrt.exceptions import AwsCrtError
 from awscrt.mqtt_request_response import ClientOptions, SubscriptionStatusEventType
 from awsiot import ServiceStreamOptions, iotjobs, mqtt5_client_builder
 
-from jobs_sandbox.answers import Answer, Pending
+from jobs_sandbox.answers import CHANGED, REJECTED, STREAM_TOPICS, Answer, Pending
 from jobs_sandbox.diagnosis import explain_connection
 from jobs_sandbox.errors import Rejected, RequestFailed, StartError
 from jobs_sandbox.link import Link
@@ -25,11 +25,6 @@ from jobs_sandbox.nodelay import send_at_once
 from jobs_sandbox.request import ATTACH, Request
 from jobs_sandbox.settings import Settings
 from jobs_sandbox.shapes import readable, unreadable
-
-CHANGED = "JobExecutionsChangedEvent"
-NEXT_CHANGED = "NextJobExecutionChangedEvent"
-REJECTED = "Service Request Rejected"
-STREAM_TOPICS = {CHANGED: "notify", NEXT_CHANGED: "notify-next"}
 
 # Silence is noticed within 15 s: a ping after 10 s without traffic, and 5 s to answer it. AWS IoT may insist on
 # 30 s in its CONNACK, and the SDK then obeys: 35 s.
@@ -58,7 +53,7 @@ class Sink(Protocol):
         """What is pending now that the connection is back."""
 
     def connection(self, state: str, message: str) -> None:
-        """The connection is now ``connected`` or ``reconnecting``; the message, if any, says why."""
+        """The connection is now ``connected``, ``reconnecting`` or ``stopped``; the message, if any, says why."""
 
     def warning(self, message: str) -> None:
         """Something else that the user should know."""
@@ -104,6 +99,7 @@ class DataPlane:
         """Close the streams and end the MQTT session, without waiting for a network that is gone."""
         self._streams.clear()
         self._link.closing = True
+        self._sink.connection("stopped", "")
         if self._mqtt is not None:
             self._mqtt.stop(mqtt5.DisconnectPacket(session_expiry_interval_sec=0))
             if self._link.up:

@@ -1,5 +1,6 @@
 """What this session has learnt about the thing's job executions, from every answer and event. Pure."""
 
+import re
 import threading
 from typing import Any
 
@@ -8,6 +9,8 @@ from jobs_sandbox.answers import Answer
 PENDING = ("QUEUED", "IN_PROGRESS")
 # AWS IoT lists at most so many executions in one JobExecutionsChanged event; more may be pending.
 _EVENT_LIMIT = 15
+_REMEMBERED = 1000
+_JOB_ID = re.compile("[a-zA-Z0-9_-]{1,64}")
 
 
 class KnownExecutions:
@@ -36,7 +39,7 @@ class KnownExecutions:
         """Take in an answer or an event; ``job_id`` and ``status`` are those of an update that was accepted."""
         body = answer.body or {}
         with self._lock:
-            for seen in _job_ids(body):
+            for seen in filter(is_job_id, _job_ids(body)):
                 self._touch(seen)
             if job_id:
                 self._touch(job_id)
@@ -64,13 +67,21 @@ class KnownExecutions:
     def _touch(self, job_id: str) -> None:
         self._ids.pop(job_id, None)
         self._ids[job_id] = None
+        if len(self._ids) > _REMEMBERED:
+            del self._ids[next(iter(self._ids))]
 
     def _set(self, job_id: object, status: object) -> None:
         if isinstance(job_id, str) and isinstance(status, str):
-            self._status = self._status or {}
+            if self._status is None:
+                return  # one execution does not tell how many there are
             self._status.pop(job_id, None)
             if status in PENDING:
                 self._status[job_id] = status
+
+
+def is_job_id(value: object) -> bool:
+    """Whether AWS IoT would take it for a job id (CreateJob): nothing else is remembered, sent or drawn."""
+    return isinstance(value, str) and _JOB_ID.fullmatch(value) is not None
 
 
 def _pending(body: dict[str, Any]) -> dict[str, str]:
@@ -82,8 +93,8 @@ def _by_status(jobs: object) -> dict[str, str]:
     found = {}
     for status, summaries in jobs.items() if isinstance(jobs, dict) else ():
         for summary in summaries if isinstance(summaries, list) else ():
-            if isinstance(summary, dict) and isinstance(summary.get("jobId"), str):
-                found[summary["jobId"]] = str(status)
+            if status in PENDING and isinstance(summary, dict) and is_job_id(summary.get("jobId")):
+                found[summary["jobId"]] = status
     return found
 
 

@@ -21,9 +21,10 @@ def serve() -> None:  # pragma: no cover - runs in a process of its own, where t
     async def create_loopback_server(
         loop: asyncio.BaseEventLoop, factory: Any, host: Any = None, port: Any = None, **options: Any
     ) -> Any:
-        """MiniStack's MQTT listener asks for every interface, and lets in who shows no certificate."""
+        """MiniStack's MQTT listener asks for every interface, and lets in who shows no certificate: not here."""
         try:
-            server = await create_server(loop, factory, host and HOST, port, **options)
+            host = None if options.get("sock") else HOST  # a socket is bound already, as BIND_HOST says
+            server = await create_server(loop, factory, host, port, **options)
         except OSError as error:
             os.write(1, f"port {port}: {error}\n".encode())
             raise

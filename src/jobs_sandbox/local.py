@@ -64,9 +64,15 @@ class LocalIoT(NamedTuple):
                 "A local AWS IoT runs for as long as this program does. To join it from another terminal:",
                 *(f"  {name + ':':<15}{value}" for name, value in rows.items()),
                 f"  export {exports}",
-                f"  jobs-sandbox {shlex.join(joined + options)}",
+                f"  {_this_program()} {shlex.join(joined + options)}",
             ]
         )
+
+
+def _this_program() -> str:
+    """The command that runs this very program, from any folder and without its virtual environment."""
+    script = Path(sys.executable).with_name("jobs-sandbox")
+    return shlex.quote(str(script)) if script.exists() else f"{shlex.quote(sys.executable)} -m jobs_sandbox"
 
 
 def policy(name: str, *, region: str, account: str, thing: str) -> str:
@@ -96,8 +102,17 @@ def local_iot(thing: str) -> Iterator[LocalIoT]:
     with ExitStack() as stack:
         stack.callback(_restore, dict(os.environ))
         _forget_aws()
-        folder, ports = _start(stack)
-        local = _provision(folder, thing, *ports)
+        try:
+            folder, ports = _start(stack)
+            local = _provision(folder, thing, *ports)
+        except StartError:
+            raise
+        except Exception as error:  # the system's, boto3's, urllib's
+            raise StartError(
+                f"the local AWS IoT could not be set up: {error}",
+                cause="a limit of this machine (files, processes, memory, disk), or the local extra is damaged",
+                todo="try again; if it stays, pip install --force-reinstall 'jobs-sandbox[local]'.",
+            ) from error
         os.environ.update(local.environment)
         yield local
 
@@ -116,6 +131,7 @@ def _forget_aws() -> None:
         "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
         "AWS_EC2_METADATA_DISABLED": "true",
         "NO_PROXY": HOST,
+        "no_proxy": HOST,  # where both are set, this one counts
     }
 
 
@@ -140,30 +156,38 @@ def _start(stack: ExitStack) -> tuple[Path, tuple[int, int]]:
 def _ministack(gateway_port: int, mqtt_port: int) -> Iterator[tuple[Path, str]]:
     """A MiniStack in a folder of its own, and the first word of it: that it is ready, or why it is not."""
     folder = Path(tempfile.mkdtemp(prefix="jobs-sandbox-"))
-    log_path = folder / "ministack.log"
-    with log_path.open("wb") as log:
-        child: Any = subprocess.Popen(
-            [sys.executable, "-P", "-m", "jobs_sandbox.launcher"],  # -P: no modules of the folder we are in
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            env=os.environ | _ministack_settings(folder, gateway_port, mqtt_port),
-            start_new_session=True,  # Ctrl-C in the terminal is for the prompt, not for the child
-        )
+    child: Any = None
     try:
+        log_path = folder / "ministack.log"
+        with log_path.open("wb") as log:
+            child = subprocess.Popen(
+                [sys.executable, "-P", "-m", "jobs_sandbox.launcher"],  # -P: no modules of the folder we are in
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                env=_environment() | _ministack_settings(folder, gateway_port, mqtt_port),
+                start_new_session=True,  # Ctrl-C in the terminal is for the prompt, not for the child
+            )
         importlib.import_module("jobs_sandbox.control_plane")  # boto3 loads while MiniStack starts
         readable, _, _ = select.select([child.stdout], [], [], _START_PATIENCE)
         word = child.stdout.readline().decode().strip() if readable else "no answer"
         yield folder, word or log_path.read_text(encoding="utf-8", errors="replace").strip().rpartition("\n")[2]
     finally:
-        child.stdin.close()
-        try:
-            child.wait(_STOP_PATIENCE)
-        except subprocess.TimeoutExpired:
-            child.kill()
-            child.wait()
-        child.stdout.close()
+        if child is not None:
+            child.stdin.close()
+            try:
+                child.wait(_STOP_PATIENCE)
+            except subprocess.TimeoutExpired:
+                child.kill()
+                child.wait()
+            child.stdout.close()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _environment() -> dict[str, str]:
+    """What a Python process needs of ours: much else would be a setting to MiniStack."""
+    needed = ("PATH", "LANG", "HOME", "VIRTUAL_ENV")
+    return {name: value for name, value in os.environ.items() if name in needed or name.startswith(("LC_", "PYTHON"))}
 
 
 def _free_port() -> int:

@@ -3,13 +3,14 @@
 import json
 import os
 import re
+import stat
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
 from jobs_sandbox.errors import UsageError
 from jobs_sandbox.formatting import escape
-from jobs_sandbox.known import KnownExecutions
+from jobs_sandbox.known import KnownExecutions, is_job_id
 
 STATUSES = {
     "SUCCEEDED": "terminal: the device has done the job",
@@ -43,7 +44,7 @@ class Parameter(NamedTuple):
 
 
 def _job_id(value: str) -> str:
-    if not re.fullmatch(r"[a-zA-Z0-9_-]{1,64}", value):
+    if not is_job_id(value):
         raise UsageError(f"{short(value)} is no job id: 1 to 64 letters, digits, - and _.")
     return value
 
@@ -65,6 +66,8 @@ def _document(value: str) -> str:
     if value.startswith("file://"):
         path = os.path.expanduser(value.removeprefix("file://"))
         try:
+            if not stat.S_ISREG(os.stat(path).st_mode):  # a device may have no end
+                raise OSError("it is a folder, a pipe or a device")
             text = Path(path).read_bytes().decode("utf-8-sig")
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or error

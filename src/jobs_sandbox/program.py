@@ -1,14 +1,16 @@
 """One run of the program: start, run, leave. The only place that decides its exit status."""
 
 import argparse
+import math
 import os
 import select
 import signal
 import sys
+import termios
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 from jobs_sandbox.background import in_background
@@ -19,6 +21,7 @@ from jobs_sandbox.settings import Settings, new_client_id
 
 OK, FAILED, INTERRUPTED = 0, 1, 130
 GRACE = 2.0  # seconds, for a control plane that answers late, but itself says why
+_PATIENCE = 2.0  # seconds, to write what is left when the program is told to end
 
 
 class Terminated(SystemExit):
@@ -36,21 +39,27 @@ def run(options: argparse.Namespace) -> int:
     """Run the program to its end; the exit status."""
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
-    terminal = sys.stdout.isatty()
-    colour = terminal and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
+        with suppress(OSError, ValueError):
+            os.set_blocking(stream.fileno(), True)  # some parents leave a pipe that would refuse instead of wait
+    colour = not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
     signals = _Signals()
     console = Console(options.output, sys.stdout, sys.stderr, colour=colour, on_closed=signals.end_main)
     status = FAILED
     try:
-        status = _run(options, console, signals, interactive=terminal and sys.stdin.isatty())
+        status = _run(options, console, signals, interactive=sys.stdout.isatty() and sys.stdin.isatty())
     except KeyboardInterrupt:
         status = INTERRUPTED
     except Terminated as end:
-        status = OK if console.closed else end.status
+        status = end.status
     finally:
         signals.leaving = True
-        console.close()
+        console.close(_PATIENCE if status > FAILED else math.inf)
         signals.restore()
+    if console.failure:
+        with suppress(OSError, ValueError):
+            sys.stderr.write(f"the output cannot be written: {console.failure}\n")
+            sys.stderr.flush()
+        return FAILED
     return status
 
 
@@ -61,7 +70,9 @@ def _run(options: argparse.Namespace, console: Console, signals: "_Signals", *, 
             session = Session(console, settings.thing, settings.timeout)
             _start(settings, session, console, stack)
             if not interactive:
-                return OK if run_script(session, console, signals.lines(sys.stdin.fileno())) else FAILED
+                with _until_closed(console):
+                    run_script(session, console, signals.lines(sys.stdin.fileno()))
+                return FAILED if session.failed else OK
             from jobs_sandbox.repl import run_repl
 
             run_repl(session, console, settings)
@@ -74,10 +85,7 @@ def _run(options: argparse.Namespace, console: Console, signals: "_Signals", *, 
 
 
 def _settings(options: argparse.Namespace, console: Console, stack: ExitStack) -> Settings:
-    common = {
-        "client_id": options.client_id or new_client_id(),
-        "timeout": options.timeout,
-    }
+    client_id = options.client_id or new_client_id()
     if options.local is None:
         endpoint, cert, key, region, thing = options.arguments
         return Settings(
@@ -86,11 +94,12 @@ def _settings(options: argparse.Namespace, console: Console, stack: ExitStack) -
             key,
             region,
             thing,
+            client_id,
             port=options.port or 8883,
             ca_file=options.ca_file,
             profile=options.profile,
             endpoint_url=options.endpoint_url,
-            **common,
+            timeout=options.timeout,
         )
     from jobs_sandbox.local import local_iot
 
@@ -102,10 +111,11 @@ def _settings(options: argparse.Namespace, console: Console, stack: ExitStack) -
         local.key,
         local.region,
         local.thing,
+        client_id,
         port=local.port,
         ca_file=local.ca_file,
         endpoint_url=local.endpoint_url,
-        **common,
+        timeout=options.timeout,
     )
 
 
@@ -139,7 +149,7 @@ def _start(settings: Settings, session: Session, console: Console, stack: ExitSt
     except TimeoutError:
         where = settings.endpoint_url or f"AWS IoT in {settings.region}"
         raise StartError(
-            f"the control plane ({where}) did not answer within {settings.timeout} s",
+            f"the control plane ({where}) did not answer within {settings.timeout + GRACE:g} s",
             cause="a slow network, a wrong region or --endpoint-url, or a proxy",
             todo="try again with a larger --timeout.",
         ) from None
@@ -147,6 +157,16 @@ def _start(settings: Settings, session: Session, console: Console, stack: ExitSt
         console.notice(f"created the thing {settings.thing}")
     session.data = stack.enter_context(DataPlane(settings, session))
     console.notice(f"connected to {settings.endpoint}:{settings.port} as {settings.client_id}; type help")
+
+
+@contextmanager
+def _until_closed(console: Console) -> Iterator[None]:
+    """When nobody reads the output any more, the script ends as if it ended there."""
+    try:
+        yield
+    except Terminated:
+        if not console.closed:
+            raise
 
 
 class _Signals:
@@ -157,8 +177,13 @@ class _Signals:
         self._wake, self._waker = os.pipe()
         os.set_blocking(self._waker, False)
         self._previous_waker = signal.set_wakeup_fd(self._waker, warn_on_full_buffer=False)
+        self._terminal = None
+        with suppress(OSError, ValueError, AttributeError, termios.error):
+            self._terminal = termios.tcgetattr(sys.stdin.fileno())
         self._previous = {
-            number: signal.signal(number, self._handle) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+            number: signal.signal(number, self._handle)
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+            if signal.getsignal(number) != signal.SIG_IGN  # nohup, or in the background
         }
 
     def restore(self) -> None:
@@ -188,6 +213,9 @@ class _Signals:
 
     def _handle(self, number: int, _: object) -> None:
         if self.leaving:
+            if self._terminal:
+                with suppress(termios.error):
+                    termios.tcsetattr(sys.stdin.fileno(), termios.TCSANOW, self._terminal)
             os._exit(128 + number)
         if number == signal.SIGINT:
             raise KeyboardInterrupt

@@ -8,7 +8,7 @@ import termios
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from prompt_toolkit import PromptSession
@@ -32,7 +32,10 @@ from jobs_sandbox.settings import Settings
 PROMPT = "jobs-sandbox> "
 _FILE = "file://"
 # A line that carries one of these is not kept, whoever pasted it.
-_SECRET = re.compile("PRIVATE KEY-----|secret_?access_?key|session_?token", re.IGNORECASE)
+_SECRET = re.compile(
+    r"PRIVATE KEY-----|secret[_-]?(access[_-]?)?key|session[_-]?token|passw(or)?d|\b(AKIA|ASIA)[A-Z0-9]{16}",
+    re.IGNORECASE,
+)
 
 
 def run_repl(session: Session, console: Console, settings: Settings) -> None:
@@ -54,9 +57,10 @@ class Repl:
         self._prompt: PromptSession[str] = PromptSession(
             PROMPT,
             completer=_TableCompleter(session.known),
-            history=open_history(history_path(), console.warning),
+            history=open_history(console.warning),
             auto_suggest=AutoSuggestFromHistory(),
             bottom_toolbar=self._toolbar,
+            enable_suspend=True,
             refresh_interval=1.0,  # the toolbar counts seconds
             multiline=Condition(lambda: is_open_document(self._prompt.default_buffer.text)),
             prompt_continuation=lambda width, *_: " " * width,
@@ -67,25 +71,24 @@ class Repl:
         """Prompt, run, and again, until quit or Ctrl-D."""
         painter = _Painter(self._prompt)
         self._console.paint = painter
-        self._session.on_change = self._prompt.app.invalidate
+        self._session.on_change = self._redraw
         self._session.learn_pending()
-        while True:
-            self._console.flush()
-            try:
-                with painter.prompting():
-                    text = self._prompt.prompt(pre_run=painter.wait_for_writes)
-            except KeyboardInterrupt:
-                continue
-            except EOFError:
-                return
-            try:
-                with _keys_unseen():
+        with _keys_unseen():
+            while True:
+                try:
+                    self._console.flush()
+                    with painter.prompting():
+                        text = self._prompt.prompt(pre_run=painter.wait_for_writes)
                     for line in logical_lines(text):
                         self._run(line)
-            except KeyboardInterrupt:
-                self._console.warning("no longer waiting; the answer will be shown if it comes.")
-            except Quit:
-                return
+                except KeyboardInterrupt:
+                    continue
+                except (EOFError, Quit):
+                    return
+
+    def _redraw(self) -> None:
+        with suppress(RuntimeError, AttributeError):  # the prompt ends in this moment
+            self._prompt.app.invalidate()
 
     def _run(self, line: str) -> None:
         try:
@@ -128,20 +131,26 @@ class _TableCompleter(Completer):
 
 
 def history_path() -> Path:
-    """Where the history is kept: the state folder of the XDG Base Directory Specification."""
-    state = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
-    return Path(state).expanduser() / "jobs-sandbox" / "history"
+    """Where the history is kept: the state folder of the XDG Base Directory Specification.
+
+    Raises:
+        RuntimeError: there is no home directory.
+
+    """
+    state = Path(os.environ.get("XDG_STATE_HOME", ""))
+    return (state if state.is_absolute() else Path.home() / ".local" / "state") / "jobs-sandbox" / "history"
 
 
-def open_history(path: Path, warn: Callable[[str], None]) -> History:
+def open_history(warn: Callable[[str], None]) -> History:
     """The lines of earlier sessions, private to the user; without them, and a word of why, if that cannot be."""
     try:
+        path = history_path()
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         path.touch(mode=0o600)
         path.chmod(0o600)
         path.open("ab+").close()
-    except OSError as error:
-        warn(f"no history is kept: {path}: {error.strerror or error}")
+    except (OSError, RuntimeError) as error:
+        warn(f"no history is kept: {error}")
         return InMemoryHistory()
     return _PrivateHistory(str(path), warn)
 
@@ -154,7 +163,8 @@ class _PrivateHistory(FileHistory):
         self._warn: Callable[[str], None] | None = warn
 
     def append_string(self, string: str) -> None:
-        if not string.startswith(" ") and not _SECRET.search(string):
+        unwanted = any(line.startswith(" ") for line in logical_lines(string)) or _SECRET.search(string)
+        if not unwanted:
             super().append_string(string)
 
     def store_string(self, string: str) -> None:
@@ -168,7 +178,7 @@ class _PrivateHistory(FileHistory):
 
 @contextmanager
 def _keys_unseen() -> Iterator[None]:
-    """What is typed while a command runs is not echoed between its blocks; the next prompt takes and shows it."""
+    """What is typed between two prompts is not echoed among the blocks; the next prompt takes and shows it."""
     terminal = sys.stdin.fileno()
     before = termios.tcgetattr(terminal)
     unseen = before[:]
@@ -177,7 +187,8 @@ def _keys_unseen() -> Iterator[None]:
     try:
         yield
     finally:
-        termios.tcsetattr(terminal, termios.TCSANOW, before)
+        with suppress(termios.error):  # the terminal may be gone
+            termios.tcsetattr(terminal, termios.TCSANOW, before)
 
 
 class _Painter:

@@ -5,7 +5,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 
-from jobs_sandbox.answers import Answer, Pending
+from jobs_sandbox.answers import REJECTED, STREAM_TOPICS, Answer, Pending
 from jobs_sandbox.background import wait_for
 from jobs_sandbox.commands import ControlPlane, DataPlane, Quit, help_lines, parse
 from jobs_sandbox.console import Console
@@ -24,6 +24,7 @@ class Session:
         known: what was learnt about the thing's executions.
         state: of the connection: ``connecting``, ``connected``, ``reconnecting`` or ``stopped``.
         since: when that state began, on the monotonic clock.
+        failed: a command of a script failed.
         on_change: called after an event or a change of state, from any thread.
 
     """
@@ -38,6 +39,7 @@ class Session:
         self.known = KnownExecutions()
         self.state = "connecting"
         self.since = time.monotonic()
+        self.failed = False
         self.on_change: Callable[[], None] = lambda: None
         self._arrived = threading.Condition()
         self._unclaimed: Counter[str] = Counter()
@@ -63,17 +65,17 @@ class Session:
         if pending is None:
             return
         pending.label = " ".join([invocation.command.name, *invocation.arguments[:1]])
+        pending.look = invocation.command.look.format(*invocation.arguments)
+        pending.update = tuple(invocation.arguments[:2]) if invocation.command.name == "update-job-execution" else ()
         try:
             answer = self._answer(pending)
         except Rejected as error:
-            self._console.rejected(Answer("Service Request Rejected", error.body, error.payload))
+            self._console.rejected(Answer(REJECTED, error.body, error.payload))
             raise
         except RequestFailed as error:
-            if error.uncertain and invocation.command.look:
-                look = invocation.command.look.format(*invocation.arguments)
-                error.todo = f"its outcome is unknown, it may have been carried out: {look}."
+            _say_how_to_look(error, pending)
             raise
-        self.known.learn(answer, *(invocation.arguments if answer.title == "UpdateJobExecutionResult" else ()))
+        self.known.learn(answer, *pending.update)
         self._console.response(answer)
 
     def _answer(self, pending: Pending) -> Answer:
@@ -83,6 +85,7 @@ class Session:
             if self._wait_until(pending.done, seconds):
                 return pending.result()
         except KeyboardInterrupt:
+            self._console.warning(f"no longer waiting for `{pending.label}`; its answer will be shown if it comes.")
             pending.add_done_callback(lambda _: self._late(pending))
             raise
         pending.add_done_callback(lambda _: self._late(pending))
@@ -93,9 +96,11 @@ class Session:
         if error is None:
             self.late_answer(pending.result(), pending)
         elif isinstance(error, Rejected):
-            self.late_answer(Answer("Service Request Rejected", error.body, error.payload), pending)
-        else:
-            self._console.warning(f"`{pending.label}`, no longer waited for, failed: {error}")
+            self.late_answer(Answer(REJECTED, error.body, error.payload), pending)
+        elif isinstance(error, RequestFailed) and self.state != "stopped":
+            _say_how_to_look(error, pending)
+            error.what = f"`{pending.label}`, no longer waited for: {error.what}"
+            self._console.error(error)
 
     def wait(self, seconds: float | None, event: str | None) -> None:
         """Wait so long, or until an event arrives that no earlier ``wait`` was given.
@@ -111,7 +116,7 @@ class Session:
             with self._arrived:
                 self._unclaimed[event] -= 1
         else:
-            topic = f"$aws/things/{self._thing}/jobs/{_TOPICS[event]}"
+            topic = f"$aws/things/{self._thing}/jobs/{STREAM_TOPICS[event]}"
             raise RequestFailed(
                 f"no {event} within {seconds:g} s",
                 cause=f"nothing caused one; or no policy of the certificate allows iot:Receive on topic/{topic}",
@@ -144,8 +149,9 @@ class Session:
 
     def late_answer(self, answer: Answer, request: Pending) -> None:
         """Show an answer that nobody waits for any more, marked as such."""
-        self.known.learn(answer)
-        self._console.response(answer._replace(note=f"late answer to: {request.label}"))
+        self.known.learn(answer, *(request.update if answer.title != REJECTED else ()))
+        if request.label:
+            self._console.response(answer._replace(note=f"late answer to: {request.label}"))
         self.on_change()
 
     def caught_up(self, pending: Answer) -> None:
@@ -171,7 +177,8 @@ class Session:
 
     def connection(self, state: str, message: str) -> None:
         """Keep the state of the connection, and tell why it changed."""
-        self.state, self.since = state, time.monotonic()
+        if state != self.state:
+            self.state, self.since = state, time.monotonic()
         if message:
             (self._console.notice if state == "connected" else self._console.warning)(message)
         self.on_change()
@@ -181,28 +188,31 @@ class Session:
         self._console.warning(message)
 
 
-_TOPICS = {"JobExecutionsChangedEvent": "notify", "NextJobExecutionChangedEvent": "notify-next"}
+def _say_how_to_look(error: RequestFailed, pending: Pending) -> None:
+    if error.uncertain and pending.look:
+        error.todo = f"its outcome is unknown, it may have been carried out: {pending.look}."
 
 
 def run_script(session: Session, console: Console, lines: Iterable[bytes]) -> bool:
     """Run lines from a pipe, one after another, to their end or to ``quit``; blank ones and ``#`` comments do nothing.
 
+    A failure is told with its line number and kept in ``session.failed``, and the rest goes on.
+
     Returns:
-        Whether every command succeeded. A failure is told with its line number, and the rest goes on.
+        Whether every command succeeded.
 
     """
-    succeeded = True
     for number, raw in enumerate(lines, 1):
         if console.closed:
             break
-        line = raw.decode("utf-8", "backslashreplace").rstrip("\r\n")
+        line = raw.decode("utf-8", "backslashreplace").rstrip("\r\n").removeprefix("\ufeff")
         try:
             session.run(line)
         except Quit:
             break
         except SandboxError as error:
-            succeeded = False
+            session.failed = True
             error.place = {"line": number, "command": line[:80]}
             console.error(error)
         console.flush()
-    return succeeded
+    return not session.failed

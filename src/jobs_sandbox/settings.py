@@ -23,4 +23,3 @@ class Settings(NamedTuple):
     profile: str | None = None
     endpoint_url: str | None = None
     timeout: int = 5
-    output: str = "text"

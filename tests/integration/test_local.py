@@ -81,3 +81,25 @@ def test_a_child_that_never_answers_is_killed(
     with pytest.raises(StartError, match="no answer"), local_iot("Thing"):
         pass
     assert psutil.Process().children() == before
+
+
+def test_a_proxy_does_not_get_between(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However a proxy is named in the environment, the embedded AWS IoT is reached directly."""
+    for name in ("http_proxy", "HTTP_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    monkeypatch.setenv("no_proxy", "example.com")
+    with local_iot("Thing") as running:
+        assert running.port
+
+
+def test_a_child_that_cannot_be_started(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """When the system starts no process, that is told, and the folder is gone."""
+
+    def no_process(*_: object, **__: object) -> None:
+        raise OSError("Too many open files")
+
+    monkeypatch.setattr("subprocess.Popen", no_process)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with pytest.raises(StartError, match="could not be set up: Too many open files"), local_iot("Thing"):
+        pass
+    assert not list(tmp_path.iterdir())

@@ -28,6 +28,12 @@ def test_local_needs_no_argument() -> None:
     assert parse(["--local", "--timeout", "3"]).local == "SandboxThing"
 
 
+def test_options_may_stand_anywhere() -> None:
+    """An option between the five arguments changes nothing."""
+    options = parse([*FIVE[:4], "--profile", "x", FIVE[4]])
+    assert (options.arguments, options.profile) == (FIVE, "x")
+
+
 @pytest.mark.parametrize("spelling", ["--client-id", "--client_id"])
 def test_both_spellings_of_the_client_id(spelling: str) -> None:
     """The spec's spelling of the option works as well as the usual one."""
@@ -50,6 +56,7 @@ def test_both_spellings_of_the_client_id(spelling: str) -> None:
         ([*FIVE[:4], ""], "'' is no thing name"),
         ([*FIVE[:4], "x" * 129], "is no thing name"),
         ([*FIVE[:4], "Thing\n"], "is no thing name"),
+        (["--local", "--client-id", "mine"], "with --local a client id begins with test-"),
         (["--local", "a/b"], "'a/b' is no thing name"),
         ([*FIVE, "--port", "0"], "'0' is no whole number from 1 to 65535"),
         ([*FIVE, "--port", "65536"], "from 1 to 65535"),
@@ -109,6 +116,33 @@ def test_main_ends_with_the_status_of_the_run(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(os, "_exit", ended.append)
     cli.main()
     assert ended == [5]
+
+
+def test_interrupted_while_it_loads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C before the run begins has the status of Ctrl-C, and no traceback."""
+
+    def interrupted(_: list[str]) -> None:
+        raise KeyboardInterrupt
+
+    ended: list[int] = []
+    monkeypatch.setattr(cli, "parse", interrupted)
+    monkeypatch.setattr(os, "_exit", ended.append)
+    cli.main()
+    assert ended == [130]
+
+
+def test_streams_that_are_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A program that is started without standard streams gets empty ones."""
+    monkeypatch.setattr(sys, "argv", ["jobs-sandbox", *FIVE])
+    for name in ("stdin", "stdout", "stderr"):
+        monkeypatch.setattr(sys, name, None)
+    monkeypatch.setattr("jobs_sandbox.program.run", lambda _: len(sys.stdin.read()))
+    ended: list[int] = []
+    monkeypatch.setattr(os, "_exit", ended.append)
+    cli.main()
+    for stream in (sys.stdin, sys.stdout, sys.stderr):
+        stream.close()
+    assert ended == [0]
 
 
 def test_help_loads_nothing_heavy() -> None:

@@ -279,8 +279,9 @@ def test_document_at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     ("path", "reason"),
     [
         ("/nowhere/x.json", "No such file or directory"),
-        ("/", "Is a directory"),
-        ("", "Is a directory"),
+        ("/", "it is a folder, a pipe or a device"),
+        ("", "No such file or directory"),
+        ("/dev/zero", "it is a folder, a pipe or a device"),
         ("~nobody-of-this-name/x.json", "No such file or directory"),
         ("/a\x00b", "embedded null byte"),
         ("/" + "x" * 5000, "File name too long"),

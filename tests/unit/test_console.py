@@ -1,5 +1,6 @@
 """The one writer: whole blocks in order, and nobody ever waits for the terminal."""
 
+import errno
 import io
 import json
 import os
@@ -123,6 +124,7 @@ def everything(console: Console) -> None:
 def test_colours() -> None:
     """Responses, events, rejections and warnings each have a colour, on their first line alone; the rest has none."""
     screen = Screen(colour=True)
+    screen.out.isatty = screen.err.isatty = lambda: True  # type: ignore[method-assign]
     everything(screen.console)
     screen.console.close()
     lines = (screen.stdout + screen.stderr).splitlines()
@@ -343,3 +345,73 @@ def test_paint_that_fails(screen: Screen) -> None:
     screen.console.response(Answer("A", {}))
     screen.console.flush()
     assert screen.console.closed
+
+
+def test_no_colour_in_a_file() -> None:
+    """A stream that is no terminal gets no escape codes, whatever the other one is."""
+    screen = Screen(colour=True)
+    screen.out.isatty = lambda: True  # type: ignore[method-assign]
+    everything(screen.console)
+    screen.console.close()
+    assert "\x1b" in screen.stdout
+    assert "\x1b" not in screen.stderr
+
+
+class Full(io.StringIO):
+    """A stream of a disk that is full."""
+
+    def write(self, _: str) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_full_disk_is_a_failure() -> None:
+    """Output that cannot be written is a failure with its reason; nobody waits for ever."""
+    closed: list[bool] = []
+    console = Console("text", Full(), io.StringIO(), on_closed=lambda: closed.append(True))
+    console.response(Answer("R", {}))
+    console.flush()
+    console.response(Answer("R", {}))
+    console.close()
+    assert console.closed
+    assert "No space left" in console.failure
+    assert closed == [True]
+
+
+def test_a_broken_stderr_does_not_stop_stdout() -> None:
+    """What the program says about itself may get lost; the answers do not."""
+    out = io.StringIO()
+    console = Console("text", out, Full())
+    console.warning("careful")
+    console.response(Answer("R", {}))
+    console.close()
+    assert "R" in out.getvalue()
+    assert not console.closed
+
+
+def test_a_painter_that_breaks() -> None:
+    """Whatever goes wrong in writing, those who wait for it go on."""
+    console = Console("text", io.StringIO(), io.StringIO())
+
+    def broken(_: object) -> None:
+        raise RuntimeError
+
+    console.paint = broken
+    console.response(Answer("R", {}))
+    console.flush()
+    console.close()
+    assert console.failure == "RuntimeError"
+
+
+def test_closing_may_be_bounded() -> None:
+    """Who must leave does not wait for a terminal that is blocked."""
+    go = threading.Event()
+    console = Console("text", io.StringIO(), io.StringIO())
+
+    def blocked(write: Callable[[], None]) -> None:
+        go.wait(PATIENCE)
+        write()
+
+    console.paint = blocked
+    console.response(Answer("R", {}))
+    console.close(0.05)
+    go.set()

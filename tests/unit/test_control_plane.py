@@ -1,6 +1,7 @@
 """The control plane's requests, each checked against the service's own model, and its errors in words."""
 
 import http.server
+import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ from jobs_sandbox.answers import Answer
 from jobs_sandbox.control_plane import ControlPlane, new_client
 from jobs_sandbox.errors import AlreadyExists, RequestFailed
 from jobs_sandbox.settings import Settings
+from tests.support.servers import serving
 
 ARN = "arn:aws:iot:us-east-1:000000000000:thing/T"
 JOB_ARN = "arn:aws:iot:us-east-1:000000000000:job/Job1"
@@ -377,3 +379,29 @@ def test_client_gives_up_in_time() -> None:
     assert config.retries == {"mode": "standard", "total_max_attempts": 2}
     assert config.region_name == "eu-west-1"
     assert new_client("iot", region="eu-west-1", timeout=1).meta.config.connect_timeout == 1
+
+
+@pytest.mark.parametrize("operation", ["create_job", "delete_job"])
+def test_a_retry_makes_the_outcome_unknown(operation: str) -> None:
+    """Whatever the second attempt meets, the first, which was cut off, may have been carried out."""
+    requests: list[bytes] = []
+    refusal = b'{"message": "no"}'
+    answer = (
+        b"HTTP/1.1 403 Forbidden\r\nx-amzn-ErrorType: AccessDeniedException\r\nContent-Length: 17\r\n\r\n" + refusal
+    )
+
+    def cut_off_then_refuse(connection: socket.socket) -> None:
+        requests.append(connection.recv(65536))
+        if len(requests) > 1:
+            connection.sendall(answer)
+
+    with serving(cut_off_then_refuse) as port, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_ACCESS_KEY_ID", "x")
+        patch.setenv("AWS_SECRET_ACCESS_KEY", "x")
+        control = ControlPlane(SETTINGS._replace(endpoint_url=f"http://127.0.0.1:{port}"))
+        control._thing_arn = "arn:aws:iot:us-east-1:000000000000:thing/Thing"
+        with pytest.raises(RequestFailed) as caught:
+            getattr(control, operation)("Job1", *(["{}"] if operation == "create_job" else []))
+    assert len(requests) == 2
+    assert "AccessDenied" in caught.value.what
+    assert caught.value.uncertain

@@ -13,8 +13,8 @@ from awscrt.mqtt_request_response import SubscriptionStatusEventType as Status
 from awsiot import V2DeserializationFailure, V2ServiceException, iotjobs, mqtt5_client_builder
 
 from jobs_sandbox import data_plane
-from jobs_sandbox.answers import Answer, Pending
-from jobs_sandbox.data_plane import CHANGED, NEXT_CHANGED, REJECTED, DataPlane
+from jobs_sandbox.answers import CHANGED, NEXT_CHANGED, REJECTED, Answer, Pending
+from jobs_sandbox.data_plane import DataPlane
 from jobs_sandbox.errors import Rejected, RequestFailed, StartError
 from jobs_sandbox.settings import Settings
 
@@ -223,7 +223,7 @@ def test_connect_and_close(sdk: FakeSdk, sink: FakeSink) -> None:
     assert sdk.built["keep_alive_interval_sec"] + sdk.built["ping_timeout_ms"] / 1000 == 15
     assert sdk.options.operation_timeout_in_seconds == 1
     assert [packet.session_expiry_interval_sec for packet in sdk.stopped_with] == [0]
-    assert sink.states == [("connected", "")]
+    assert sink.states == [("connected", ""), ("stopped", "")]
 
 
 @pytest.mark.parametrize("up", [True, False])
@@ -266,7 +266,7 @@ def test_connection_failure(sdk: FakeSdk, sink: FakeSink) -> None:
     sdk.on_start = fail_twice
     with pytest.raises(StartError, match="explained host AWS_ERROR_MQTT_UNEXPECTED_HANGUP"):
         DataPlane(SETTINGS, sink).__enter__()
-    assert sink.states == []
+    assert sink.states == [("stopped", "")]
 
 
 @pytest.mark.parametrize(

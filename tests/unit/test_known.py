@@ -60,9 +60,25 @@ def test_counts_of_an_answer(known: KnownExecutions) -> None:
 )
 def test_counts_of_an_execution(known: KnownExecutions, status: str, counts: tuple[int, int]) -> None:
     """An execution that is shown moves to its status; a terminal one is no longer pending."""
-    known.learn(execution("A", "QUEUED"))
+    known.learn(changed(QUEUED=summaries("A")))
     known.learn(execution("A", status))
     assert known.counts() == counts
+
+
+def test_one_execution_is_no_count(known: KnownExecutions) -> None:
+    """An execution that is shown does not tell how many there are."""
+    known.learn(execution("A", "QUEUED"))
+    assert known.counts() is None
+    assert known.job_ids() == {"A": "not pending"}
+
+
+def test_hostile_names_are_not_remembered(known: KnownExecutions) -> None:
+    """What is no job id or no pending status is neither counted nor offered for completion, and memory is bounded."""
+    known.learn(changed(QUEUED=summaries("A\u202eevil", "B\n", "", "C" * 65), EVIL=summaries("D")))
+    assert known.counts() == (0, 0)
+    assert list(known.job_ids()) == ["D"]
+    known.learn(changed(QUEUED=summaries(*(f"J{number}" for number in range(1500)))))
+    assert len(known.job_ids()) == 1000
 
 
 def test_counts_of_an_update(known: KnownExecutions) -> None:

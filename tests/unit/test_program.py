@@ -5,11 +5,12 @@ import io
 import os
 import signal
 import sys
+import termios
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import SimpleNamespace
-from typing import Any, Self
+from typing import Any, Self, TextIO
 
 import pytest
 
@@ -100,6 +101,8 @@ class Streams:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self._monkeypatch = monkeypatch
         self.out, self.err = Stdout(), Stdout()
+        self.full: TextIO | None = None
+        self.stdin: TextIO | None = None
 
     def run(self, options: argparse.Namespace, script: str = "", *, terminal: bool = False) -> int:
         """Run the program with ``script`` on its standard input; the exit status."""
@@ -108,7 +111,7 @@ class Streams:
         with os.fdopen(writing, "w", encoding="utf-8") as pipe:
             pipe.write(script)
         stdin = SimpleNamespace(fileno=lambda: reading, isatty=lambda: terminal)
-        for name, stream in (("stdin", stdin), ("stdout", self.out), ("stderr", self.err)):
+        for name, stream in (("stdin", self.stdin or stdin), ("stdout", self.full or self.out), ("stderr", self.err)):
             self._monkeypatch.setattr(sys, name, stream)
         try:
             return program.run(options)
@@ -232,7 +235,7 @@ def test_a_silent_control_plane(
     monkeypatch.setattr(program, "GRACE", -0.9)
     assert streams.run(options("--timeout", "1", *more)) == 1
     hang.set()
-    assert f"the control plane ({where}) did not answer within 1 s" in streams.err.text
+    assert f"the control plane ({where}) did not answer within 0.1 s" in streams.err.text
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
@@ -271,6 +274,74 @@ def test_a_closed_stdout_ends_it(world: World, streams: Streams, monkeypatch: py
     sys.stdin.close()
     with pytest.raises(BrokenPipeError):
         sys.stdout.close()
+
+
+def test_a_failure_before_the_reader_left_counts(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command that failed before stdout was closed still is the exit status."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    never, input_end = os.pipe()
+    os.write(input_end, b"nonsense\nhelp\n")
+    with (
+        os.fdopen(never) as stdin,
+        os.fdopen(input_end, "w"),
+        suppress(BrokenPipeError),
+        os.fdopen(writing, "w") as stdout,
+    ):
+        monkeypatch.setattr(sys, "stdout", out)
+        monkeypatch.setattr(sys, "stderr", Stdout())
+        monkeypatch.setattr(sys, "stdin", stdin)
+        assert program.run(options()) == 1
+
+
+def test_a_signal_while_a_script_waits(world: World, streams: Streams) -> None:
+    """A signal between two lines ends the program with its own status, though stdout is open."""
+    never, input_end = os.pipe()
+    timer = threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGTERM))
+    world.on_connect = timer.start
+    with os.fdopen(never) as stdin, os.fdopen(input_end, "w"):
+        streams.stdin = stdin
+        assert streams.run(options()) == 143
+    timer.join()
+
+
+def test_a_full_disk(world: World, streams: Streams) -> None:
+    """Output that cannot be written is said on stderr, and the status is 1."""
+    with suppress(OSError), open("/dev/full", "w", encoding="utf-8") as full:
+        streams.full = full
+        assert streams.run(options(), "help\n") == 1
+    assert "the output cannot be written: [Errno 28] No space left on device" in streams.err.text
+
+
+def test_signals_that_are_ignored_stay_ignored(world: World, streams: Streams) -> None:
+    """Under nohup the end of the terminal does not end the program."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        world.on_connect = lambda: os.kill(os.getpid(), signal.SIGHUP)
+        assert streams.run(options()) == 0
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_leaving_at_once_restores_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second signal ends the program at once, but not with a terminal that shows nothing typed."""
+    monkeypatch.setattr(os, "_exit", sys.exit)
+    master, slave = os.openpty()
+    with os.fdopen(master), os.fdopen(slave) as stdin:
+        monkeypatch.setattr(sys, "stdin", stdin)
+        signals = program._Signals()
+        try:
+            raw = termios.tcgetattr(slave)
+            raw[3] &= ~(termios.ECHO | termios.ICANON)
+            termios.tcsetattr(slave, termios.TCSANOW, raw)
+            signals.leaving = True
+            with pytest.raises(SystemExit):
+                os.kill(os.getpid(), signal.SIGTERM)
+            assert termios.tcgetattr(slave)[3] & termios.ECHO
+            assert termios.tcgetattr(slave)[3] & termios.ICANON
+        finally:
+            signals.restore()
 
 
 def test_a_terminal_gets_the_prompt(world: World, streams: Streams, monkeypatch: pytest.MonkeyPatch) -> None:

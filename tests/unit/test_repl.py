@@ -93,21 +93,33 @@ def test_errors_are_told_once(keys: PipeInput, stage: Stage) -> None:
 
 
 def test_interrupt_stops_waiting(keys: PipeInput, stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ctrl-C while a command waits gives the prompt back, and says so."""
+    """Ctrl-C while a command waits, or while its output is written, gives the prompt back."""
 
-    def interrupted(line: str) -> None:
+    def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    lines = iter([interrupted])
-    run = stage.session.run
+    for owner, name in ((stage.session, "run"), (stage.screen.console, "flush")):
+        calls = iter([interrupted])
+        real = getattr(owner, name)
 
-    def run_next(line: str) -> None:
-        next(lines, run)(line)
+        def once(*given: object, calls: Any = calls, real: Any = real) -> None:
+            next(calls, real)(*given)
 
-    monkeypatch.setattr(stage.session, "run", run_next)
+        monkeypatch.setattr(owner, name, once)
     keys.send_text("help\rquit\r")
     run_repl(stage.session, stage.screen.console, SETTINGS)
-    assert "no longer waiting" in stage.screen.stderr
+    assert "Help" not in stage.screen.stdout
+
+
+def test_an_event_as_the_prompt_ends(keys: PipeInput, stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An event in the moment in which the prompt ends does no harm to the thread that brings it."""
+    repl = Repl(stage.session, stage.screen.console, SETTINGS)
+
+    def too_late() -> None:
+        raise RuntimeError("no running event loop")
+
+    monkeypatch.setattr(repl._prompt.app, "invalidate", too_late)
+    repl._redraw()
 
 
 def test_dumb_terminals_have_a_prompt_too(
@@ -165,41 +177,60 @@ def test_completion_of_file_names(tmp_path: Path) -> None:
 
 
 def test_history_path(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The history is in the XDG state folder."""
+    """The history is in the XDG state folder, if that is an absolute path."""
+    monkeypatch.setenv("HOME", "/home/me")
     monkeypatch.setenv("XDG_STATE_HOME", "/state")
     assert history_path() == Path("/state/jobs-sandbox/history")
-    monkeypatch.delenv("XDG_STATE_HOME")
-    monkeypatch.setenv("HOME", "/home/me")
-    assert history_path() == Path("/home/me/.local/state/jobs-sandbox/history")
+    for unusable in ("relative", ""):
+        monkeypatch.setenv("XDG_STATE_HOME", unusable)
+        assert history_path() == Path("/home/me/.local/state/jobs-sandbox/history")
 
 
-def test_history_is_private(tmp_path: Path) -> None:
+def test_history_is_private(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The file is the user's alone, also if it was not before; no line after a space and no secret goes in."""
-    path = tmp_path / "new" / "history"
+    path = tmp_path / "jobs-sandbox" / "history"
     path.parent.mkdir()
     path.touch(mode=0o644)
-    history = open_history(path, print)
-    for line in ("kept", " dropped", "create-job x -----BEGIN RSA PRIVATE KEY-----", "AWS_SESSION_TOKEN=1"):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    history = open_history(print)
+    secrets = (
+        " dropped",
+        "help\n create-job x {}",
+        "create-job x -----BEGIN RSA PRIVATE KEY-----",
+        "AWS_SESSION_TOKEN=1",
+        'create-job x {"password": 1}',
+        'create-job x {"SecretKey": 1}',
+        "AKIAIOSFODNN7EXAMPLE",
+    )
+    for line in ("kept", *secrets):
         history.append_string(line)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert [line for line in path.read_text().splitlines() if line.startswith("+")] == ["+kept"]
     assert history.get_strings() == ["kept"]
 
 
-def test_history_that_cannot_be_kept(tmp_path: Path) -> None:
-    """A place that cannot be written is told, and the lines of this session are still there."""
+def test_history_that_cannot_be_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A place that cannot be written, or no home at all, is told, and the lines of this session are still there."""
     told: list[str] = []
     (tmp_path / "file").touch()
-    assert isinstance(open_history(tmp_path / "file" / "history", told.append), InMemoryHistory)
-    assert len(told) == 1
-    assert "no history is kept" in told[0]
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "file"))
+    assert isinstance(open_history(told.append), InMemoryHistory)
+
+    def no_home() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_STATE_HOME")
+    monkeypatch.setattr(Path, "home", no_home)
+    assert isinstance(open_history(told.append), InMemoryHistory)
+    assert [line.split(":")[0] for line in told] == ["no history is kept"] * 2
 
 
-def test_history_that_can_no_longer_be_kept(tmp_path: Path) -> None:
+def test_history_that_can_no_longer_be_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A disk that fills up, or a file that goes, is told once."""
     told: list[str] = []
-    path = tmp_path / "history"
-    history = open_history(path, told.append)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    history = open_history(told.append)
+    path = history_path()
     path.unlink()
     path.mkdir()
     for line in ("one", "two"):

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from jobs_sandbox import background
 from jobs_sandbox import session as session_module
-from jobs_sandbox.answers import Answer
+from jobs_sandbox.answers import Answer, Pending
 from jobs_sandbox.commands import COMMANDS, Quit
 from jobs_sandbox.errors import Rejected, RequestFailed, SandboxError, UsageError
 from jobs_sandbox.session import run_script
@@ -61,6 +61,7 @@ def test_control_plane_answer_is_shown(stage: Stage) -> None:
 
 def test_update_is_learnt(stage: Stage) -> None:
     """An accepted update, whose answer names no job, still tells what the execution's status is."""
+    stage.session.event(Answer("JobExecutionsChangedEvent", {"jobs": {}}))
     stage.data.outcome = UPDATED
     stage.session.run("update-job-execution Job1 in_progress")
     assert stage.session.known.counts() == (0, 1)
@@ -176,7 +177,53 @@ def test_late_failure(impatient: Stage) -> None:
     with pytest.raises(RequestFailed):
         impatient.session.run("get-pending-job-executions")
     impatient.data.given[0].set_exception(RequestFailed("it broke"))
-    assert impatient.screen.stderr == "`get-pending-job-executions`, no longer waited for, failed: it broke\n"
+    assert impatient.screen.stderr == "`get-pending-job-executions`, no longer waited for: it broke\n"
+
+
+def test_late_failure_of_unknown_outcome(impatient: Stage) -> None:
+    """A change that fails uncertainly after it was given up is not called a failure: how to look is told again."""
+    with pytest.raises(RequestFailed):
+        impatient.session.run("update-job-execution Job1 SUCCEEDED")
+    impatient.data.given[0].set_exception(RequestFailed("no word", uncertain=True))
+    assert "no longer waited for: no word" in impatient.screen.stderr
+    assert "its outcome is unknown" in impatient.screen.stderr
+    assert "`describe-job-execution Job1` shows its status" in impatient.screen.stderr
+
+
+def test_late_failure_after_the_end(impatient: Stage) -> None:
+    """While the program leaves, what fails for that is no news."""
+    with pytest.raises(RequestFailed):
+        impatient.session.run("get-pending-job-executions")
+    impatient.session.connection("stopped", "")
+    impatient.data.given[0].set_exception(RequestFailed("stopped"))
+    assert impatient.screen.stderr == ""
+
+
+def test_late_answer_that_nobody_asked_for(stage: Stage) -> None:
+    """The late answer to a request of the program's own is taken in without a word."""
+    stage.session.late_answer(Answer("GetPendingJobExecutionsResponse", {"queuedJobs": []}), Pending())
+    assert stage.screen.stdout == ""
+    assert stage.session.known.counts() == (0, 0)
+
+
+def test_late_update_is_learnt(impatient: Stage) -> None:
+    """An update whose answer comes late counts all the same; one that is rejected late does not."""
+    impatient.session.event(Answer("JobExecutionsChangedEvent", {"jobs": {"QUEUED": [{"jobId": "Job1"}]}}))
+    for _ in range(2):
+        with pytest.raises(RequestFailed):
+            impatient.session.run("update-job-execution Job1 IN_PROGRESS")
+    impatient.session.late_answer(Answer("Service Request Rejected", {"code": "x"}), impatient.data.given[0])
+    assert impatient.session.known.counts() == (1, 0)
+    impatient.data.given[1].set_result(UPDATED)
+    assert impatient.session.known.counts() == (0, 1)
+
+
+def test_seconds_count_from_the_change(stage: Stage) -> None:
+    """A further word about a connection that is down does not start its time anew."""
+    stage.session.connection("reconnecting", "lost")
+    since = stage.session.since
+    stage.session.connection("reconnecting", "still down")
+    assert stage.session.since == since
 
 
 def test_a_slow_control_plane(impatient: Stage) -> None:
