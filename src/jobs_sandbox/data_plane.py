@@ -7,6 +7,7 @@ also serves the connection: nothing here waits on it, raises in it, or writes to
 
 import json
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
@@ -77,6 +78,7 @@ class DataPlane:
         self._unpaired: Callable[[bytes], None] | None = None
         self._asked: dict[str, Request] = {}  # by client token, until it is answered
         self._stopped: Future[None] = Future()
+        self._deadline = 0.0
         self._mqtt: Any = None
         self._jobs: Any = None
 
@@ -147,13 +149,18 @@ class DataPlane:
                 cause="a kind of key or certificate that its TLS library does not know, or no host name",
                 todo="use the files that `aws iot create-keys-and-certificate` wrote.",
             ) from error
+        self._deadline = time.monotonic() + settings.timeout
         self._mqtt.start()
         try:
-            failure = self._started.result(settings.timeout)
+            failure = self._started.result(self._left())
         except TimeoutError:
             raise explain_connection(settings, "") from None
         if failure:
             raise self._refused(*failure)
+
+    def _left(self) -> float:
+        """The seconds that are left of the timeout, which the whole start shares."""
+        return max(0.0, self._deadline - time.monotonic())
 
     def _refused(self, error: Any, connack: Any) -> StartError:
         if connack is None:
@@ -178,7 +185,7 @@ class DataPlane:
             self._open(title)
         for title, standing in self._standing.items():
             try:
-                standing.result(self._settings.timeout)
+                standing.result(self._left())
             except TimeoutError:
                 lossy = f"the connection was lost meanwhile: {self._link.cause}" if self._link.losses else ""
                 raise StartError(

@@ -64,7 +64,7 @@ def _check_pem(role: str, path: str, wanted: str) -> None:
         holds = f"holds {labels[0]}, not {wanted}" if labels else "is no PEM file" if content else "is empty"
         raise StartError(
             f"the {role} file {path} {holds}",
-            cause="certificate and key swapped, another file than the one meant, or DER instead of PEM",
+            cause="another file than the one meant (certificate and key swapped?), or DER instead of PEM",
             todo=f"give the file with a line that ends in {wanted}-----",
         )
     if wanted == "CERTIFICATE":

@@ -14,13 +14,16 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from jobs_sandbox.background import start_thread
 from jobs_sandbox.errors import StartError
 from jobs_sandbox.launcher import HOST, READY
 
@@ -84,10 +87,11 @@ def policy(name: str, *, region: str, account: str, thing: str) -> str:
 
 
 @contextmanager
-def local_iot(thing: str) -> Iterator[LocalIoT]:
+def local_iot(thing: str, warn: Callable[[str], None] = lambda _: None) -> Iterator[LocalIoT]:
     """Start an embedded AWS IoT, provision a device and an operator in it, and stop it in the end.
 
-    Meanwhile this process's ``AWS_…`` environment is the operator's.
+    Meanwhile this process's ``AWS_…`` environment is the operator's, and ``warn`` is called, from another thread, if
+    the embedded AWS IoT ends by itself.
 
     Raises:
         StartError: it is not installed, or does not start.
@@ -103,7 +107,7 @@ def local_iot(thing: str) -> Iterator[LocalIoT]:
         stack.callback(_restore, dict(os.environ))
         _forget_aws()
         try:
-            folder, ports = _start(stack)
+            folder, ports = _start(stack, warn)
             local = _provision(folder, thing, *ports)
         except StartError:
             raise
@@ -135,14 +139,17 @@ def _forget_aws() -> None:
     }
 
 
-def _start(stack: ExitStack) -> tuple[Path, tuple[int, int]]:
+def _start(stack: ExitStack, warn: Callable[[str], None]) -> tuple[Path, tuple[int, int]]:
     """Start MiniStack until ``stack`` ends: its folder, and the ports of the control plane and the MQTT endpoint."""
     word = ""
     for _ in range(_ATTEMPTS):  # between finding a port and listening on it, another program can take it
         ports = _free_port(), _free_port()
         with ExitStack() as attempt:
-            folder, word = attempt.enter_context(_ministack(*ports))
+            folder, word, child = attempt.enter_context(_ministack(*ports))
             if word == READY:
+                stopping = threading.Event()
+                attempt.callback(stopping.set)
+                start_thread(partial(_watch, child, stopping, warn), "watch")
                 stack.push(attempt.pop_all())
                 return folder, ports
     raise StartError(
@@ -153,8 +160,8 @@ def _start(stack: ExitStack) -> tuple[Path, tuple[int, int]]:
 
 
 @contextmanager
-def _ministack(gateway_port: int, mqtt_port: int) -> Iterator[tuple[Path, str]]:
-    """A MiniStack in a folder of its own, and the first word of it: that it is ready, or why it is not."""
+def _ministack(gateway_port: int, mqtt_port: int) -> Iterator[tuple[Path, str, Any]]:
+    """A MiniStack in a folder of its own, its first word (that it is ready, or why it is not), and its process."""
     folder = Path(tempfile.mkdtemp(prefix="jobs-sandbox-"))
     child: Any = None
     try:
@@ -171,7 +178,8 @@ def _ministack(gateway_port: int, mqtt_port: int) -> Iterator[tuple[Path, str]]:
         importlib.import_module("jobs_sandbox.control_plane")  # boto3 loads while MiniStack starts
         readable, _, _ = select.select([child.stdout], [], [], _START_PATIENCE)
         word = child.stdout.readline().decode().strip() if readable else "no answer"
-        yield folder, word or log_path.read_text(encoding="utf-8", errors="replace").strip().rpartition("\n")[2]
+        word = word or log_path.read_text(encoding="utf-8", errors="replace").strip().rpartition("\n")[2]
+        yield folder, word, child
     finally:
         if child is not None:
             child.stdin.close()
@@ -182,6 +190,13 @@ def _ministack(gateway_port: int, mqtt_port: int) -> Iterator[tuple[Path, str]]:
                 child.wait()
             child.stdout.close()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _watch(child: Any, stopping: threading.Event, warn: Callable[[str], None]) -> None:
+    status = child.wait()
+    if not stopping.is_set():
+        how = f"exit status {status}" if status >= 0 else f"signal {-status}"
+        warn(f"the local AWS IoT has ended ({how}): quit, and start again; what was in it is lost.")
 
 
 def _environment() -> dict[str, str]:

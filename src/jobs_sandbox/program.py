@@ -103,7 +103,7 @@ def _settings(options: argparse.Namespace, console: Console, stack: ExitStack) -
         )
     from jobs_sandbox.local import local_iot
 
-    local = stack.enter_context(local_iot(options.local))
+    local = stack.enter_context(local_iot(options.local, console.warning))
     console.notice(local.invitation(), **local._asdict())
     return Settings(
         local.endpoint,

@@ -35,7 +35,8 @@ class Request(Pending):
             "a slow network or service; or no policy of the certificate allows "
             f"iot:Receive on topic/{topic}/* (the answer) or iot:Publish on topic/{topic} (the request)"
         )
-        return RequestFailed(f"no answer within {seconds:g} s", cause=cause, uncertain=True)
+        todo = "try again; if it stays, compare the certificate's policy with policies/device-policy.json."
+        return RequestFailed(f"no answer within {seconds:g} s", cause=cause, todo=todo, uncertain=True)
 
     def failed(self, error: Any, seconds: float) -> RequestFailed:
         """What an error of the SDK means, as far as the state of the connection tells."""

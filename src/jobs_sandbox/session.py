@@ -89,7 +89,7 @@ class Session:
             pending.add_done_callback(lambda _: self._late(pending))
             raise
         pending.add_done_callback(lambda _: self._late(pending))
-        raise pending.unanswered(seconds)
+        raise pending.unanswered(self._timeout)
 
     def _late(self, pending: Pending) -> None:
         error = pending.exception()

@@ -1,6 +1,7 @@
 """The embedded AWS IoT: how it starts, and what is said when it cannot."""
 
 import os
+import queue
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -103,3 +104,15 @@ def test_a_child_that_cannot_be_started(monkeypatch: pytest.MonkeyPatch, tmp_pat
     with pytest.raises(StartError, match="could not be set up: Too many open files"), local_iot("Thing"):
         pass
     assert not list(tmp_path.iterdir())
+
+
+def test_an_end_that_nobody_asked_for_is_told() -> None:
+    """When the embedded AWS IoT is killed, that is said once; when it is stopped in the end, it is not."""
+    told: queue.Queue[str] = queue.Queue()
+    with local_iot("Thing", told.put):
+        child = max(psutil.Process().children(), key=lambda process: process.create_time())
+        child.kill()
+        assert "the local AWS IoT has ended (signal 9)" in told.get(timeout=10)
+    with local_iot("Thing", told.put):
+        pass
+    assert told.empty()

@@ -284,7 +284,7 @@ def test_the_invitation() -> None:
     with Program(["--local", "Shared-Thing"]) as first:
         first.started()
         exports = re.search(r"^ *export (.+)$", first.stderr, re.MULTILINE)
-        command = re.search(r"^ *jobs-sandbox (.+)$", first.stderr, re.MULTILINE)
+        command = re.search(r"^ *\S+/jobs-sandbox (.+)$", first.stderr, re.MULTILINE)
         assert exports
         assert command
         env = dict(word.split("=", 1) for word in shlex.split(exports[1]))

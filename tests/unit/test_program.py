@@ -68,7 +68,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
             return pending
 
     @contextmanager
-    def fake_local(thing: str) -> Iterator[LocalIoT]:
+    def fake_local(thing: str, _: object) -> Iterator[LocalIoT]:
         world.happened.append("start the local AWS IoT")
         yield LocalIoT("127.0.0.1", 1, "ca", "cert", "key", "us-east-1", thing, "http://x", {"AWS_ACCESS_KEY_ID": "id"})
         world.happened.append("stop the local AWS IoT")
@@ -288,7 +288,7 @@ def test_a_failure_before_the_reader_left_counts(world: World, monkeypatch: pyte
         suppress(BrokenPipeError),
         os.fdopen(writing, "w") as stdout,
     ):
-        monkeypatch.setattr(sys, "stdout", out)
+        monkeypatch.setattr(sys, "stdout", stdout)
         monkeypatch.setattr(sys, "stderr", Stdout())
         monkeypatch.setattr(sys, "stdin", stdin)
         assert program.run(options()) == 1
