@@ -30,7 +30,7 @@ class ControlPlane:
     def __init__(self, settings: Settings, client: Any = None) -> None:
         self._settings = settings
         self._thing_arn = ""
-        self._sent = threading.local()  # how often the request that a thread is at was sent
+        self._attempts = threading.local()  # of the request that a thread is at: may each have been carried out?
         self._client = client or _explained("the control plane client", settings, self._new_client)
 
     def _new_client(self) -> Any:
@@ -42,7 +42,7 @@ class ControlPlane:
             profile=settings.profile,
             timeout=settings.timeout,
         )
-        client.meta.events.register("before-send.iot", self._count)
+        client.meta.events.register("needs-retry.iot", self._on_attempt)
         return client
 
     def ensure_thing(self) -> bool:
@@ -91,16 +91,21 @@ class ControlPlane:
 
     def _call(self, operation: str, **parameters: object) -> Any:
         action = "iot:" + "".join(word.title() for word in operation.split("_"))
-        self._sent.times = 0
+        self._attempts.uncertain = []
         try:
             return _explained(action, self._settings, lambda: getattr(self._client, operation)(**parameters))
         except RequestFailed as error:
-            # Whatever the last attempt met, the first one may have been carried out.
-            error.uncertain |= self._sent.times > 1 and not isinstance(error, AlreadyExists)
+            # Whatever the last attempt met, one before it may have been carried out.
+            error.uncertain |= any(self._attempts.uncertain[:-1]) and not isinstance(error, AlreadyExists)
             raise
 
-    def _count(self, **_: object) -> None:
-        self._sent.times += 1
+    def _on_attempt(self, response: Any = None, caught_exception: Any = None, **_: object) -> None:
+        """Boto3 tells how an attempt ended, before it decides whether to make another one."""
+        if caught_exception is not None:
+            uncertain = not isinstance(caught_exception, boto.ConnectionError)
+        else:
+            uncertain = response[0].status_code >= HTTPStatus.INTERNAL_SERVER_ERROR
+        self._attempts.uncertain.append(uncertain)
 
 
 class _NotFound(RequestFailed):

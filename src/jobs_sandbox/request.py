@@ -30,13 +30,16 @@ class Request(Pending):
 
     def unanswered(self, seconds: float) -> RequestFailed:
         """No answer: because the connection is or was down, or because a policy drops it without a word."""
-        topic = self._policy_topic
-        cause = self._broken_link() or (
-            "a slow network or service; or no policy of the certificate allows "
-            f"iot:Receive on topic/{topic}/* (the answer) or iot:Publish on topic/{topic} (the request)"
+        what, topic = f"no answer within {seconds:g} s", self._policy_topic
+        if cause := self._broken_link():
+            return RequestFailed(what, cause=cause, uncertain=True)
+        return RequestFailed(
+            what,
+            cause="a slow network or service; or no policy of the certificate allows "
+            f"iot:Receive on topic/{topic}/* (the answer) or iot:Publish on topic/{topic} (the request)",
+            todo="try again; if it stays, compare the certificate's policy with policies/device-policy.json.",
+            uncertain=True,
         )
-        todo = "try again; if it stays, compare the certificate's policy with policies/device-policy.json."
-        return RequestFailed(f"no answer within {seconds:g} s", cause=cause, todo=todo, uncertain=True)
 
     def failed(self, error: Any, seconds: float) -> RequestFailed:
         """What an error of the SDK means, as far as the state of the connection tells."""

@@ -15,6 +15,7 @@ from jobs_sandbox.answers import Answer
 from jobs_sandbox.control_plane import ControlPlane, new_client
 from jobs_sandbox.errors import AlreadyExists, RequestFailed
 from jobs_sandbox.settings import Settings
+from tests.support import servers
 from tests.support.servers import serving
 
 ARN = "arn:aws:iot:us-east-1:000000000000:thing/T"
@@ -405,3 +406,22 @@ def test_a_retry_makes_the_outcome_unknown(operation: str) -> None:
     assert len(requests) == 2
     assert "AccessDenied" in caught.value.what
     assert caught.value.uncertain
+
+
+def test_a_retry_that_never_left(closed_port: int) -> None:
+    """An operation that no attempt could deliver has failed, and nothing about it is unknown."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_ACCESS_KEY_ID", "x")
+        patch.setenv("AWS_SECRET_ACCESS_KEY", "x")
+        control = ControlPlane(SETTINGS._replace(endpoint_url=f"http://127.0.0.1:{closed_port}"))
+        with pytest.raises(RequestFailed) as caught:
+            control.delete_job("Job1")
+    assert len(control._attempts.uncertain) == 2
+    assert not caught.value.uncertain
+
+
+@pytest.fixture
+def closed_port() -> Iterator[int]:
+    """A port on which nothing listens."""
+    with servers.closed_port() as port:
+        yield port
