@@ -206,7 +206,6 @@ def compare_events(account: Account, device: Device, arguments: list[str], env: 
         row("peak memory on a pipe, after the start", [pipe.peak_memory()], [bare.peak_memory()], "at most 1.3", "MB")
         event_latency(account, device, screen, bare)
         echo_latency(account, device, screen)
-        print(f"{'5,000 events …':<44}", end="\r", flush=True)
         for number in range(1250):
             burst(account, device, f"Flood-{number}")
         row("peak memory in a terminal, after 5,000 events", [screen.peak_memory()], [bare.peak_memory()], "flat", "MB")

@@ -130,7 +130,7 @@ def _check(options: argparse.Namespace, error: Callable[[str], NoReturn]) -> Non
             error("with --local a client id begins with test-: the shipped policy allows no other")
         thing = options.local
     if not re.fullmatch(_THING_NAME, thing):
-        error(f"{thing!r} is no thing name: 1 to 128 letters, digits, :, _ and -")
+        error(f"{thing!r} is not a thing name: 1 to 128 letters, digits, :, _ and -")
     if options.client_id is not None and not 1 <= len(options.client_id.encode(errors="replace")) <= 128:  # noqa: PLR2004
         error("a client id has 1 to 128 bytes")
 
@@ -138,7 +138,7 @@ def _check(options: argparse.Namespace, error: Callable[[str], NoReturn]) -> Non
 def _whole_number(largest: int) -> Callable[[str], int]:
     def number(text: str) -> int:
         if not re.fullmatch("[0-9]{1,9}", text) or not 1 <= int(text) <= largest:
-            raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 to {largest}")
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 to {largest}")
         return int(text)
 
     return number

@@ -234,7 +234,7 @@ def parse(line: str) -> Invocation | None:
             elif parameter.required:
                 raise UsageError(f"{command.name} needs {parameter.name}.")
         if rest.strip():
-            raise UsageError(f"{command.name} takes no more than that: {short(rest)}")
+            raise UsageError(f"{command.name} takes no further argument: {short(rest)}")
     except UsageError as error:
         error.todo = f"usage: {command.usage}"
         raise

@@ -45,7 +45,7 @@ class Parameter(NamedTuple):
 
 def _job_id(value: str) -> str:
     if not is_job_id(value):
-        raise UsageError(f"{short(value)} is no job id: 1 to 64 letters, digits, - and _.")
+        raise UsageError(f"{short(value)} is not a job id: 1 to 64 letters, digits, - and _.")
     return value
 
 
@@ -56,7 +56,7 @@ def _job_id_or_next(value: str) -> str:
 def _status(value: str) -> str:
     status = value.upper()
     if status not in STATUSES:
-        raise UsageError(f"{short(value)} is no status: one of {', '.join(STATUSES)}{nearest(status, STATUSES)}")
+        raise UsageError(f"{short(value)} is not a status: one of {', '.join(STATUSES)}{nearest(status, STATUSES)}")
     return status
 
 
@@ -84,7 +84,7 @@ def _document(value: str) -> str:
 
 
 def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is no JSON value")
+    raise ValueError(f"{name} is not a JSON value")
 
 
 def _caret(text: str, error: json.JSONDecodeError) -> str:
@@ -116,7 +116,7 @@ def _seconds_or_event(value: str) -> str:
 
 def _seconds(value: str) -> str:
     if not re.fullmatch(r"[0-9]{1,5}(\.[0-9]{1,3})?", value):
-        raise UsageError(f"{short(value)} is no number of seconds.")
+        raise UsageError(f"{short(value)} is not a number of seconds.")
     return value
 
 

@@ -487,7 +487,7 @@ def test_illegal_thing_name(thing: str) -> None:
     """A thing name that AWS IoT would refuse is wrong usage: status 2, and what a name may hold."""
     ended = outcome(Start([HOST, "cert", "key", "us-east-1", thing], NO_AWS_FILES))
     assert ended.status == 2
-    assert f"{thing!r} is no thing name: 1 to 128 letters, digits, :, _ and -" in ended.stderr
+    assert f"{thing!r} is not a thing name: 1 to 128 letters, digits, :, _ and -" in ended.stderr
     assert "next: jobs-sandbox --help" in ended.stderr
     assert "Traceback" not in ended.stderr
 

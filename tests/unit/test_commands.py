@@ -129,17 +129,17 @@ def test_document_byte_for_byte(document: str) -> None:
         ("create-job Job1", "create-job needs <jobDocument-as-JSON>."),
         ("create-job Job1  \t ", "create-job needs <jobDocument-as-JSON>."),
         ("delete-job", "delete-job needs <jobId>."),
-        ("delete-job $next", "'$next' is no job id: 1 to 64 letters, digits, - and _."),
-        ("create-job $next {}", "'$next' is no job id: 1 to 64 letters, digits, - and _."),
-        ("update-job-execution $next FAILED", "'$next' is no job id: 1 to 64 letters, digits, - and _."),
-        ("delete-job Job1 Job2", "delete-job takes no more than that: 'Job2'"),
-        ("get-pending-job-executions now", "get-pending-job-executions takes no more than that: 'now'"),
+        ("delete-job $next", "'$next' is not a job id: 1 to 64 letters, digits, - and _."),
+        ("create-job $next {}", "'$next' is not a job id: 1 to 64 letters, digits, - and _."),
+        ("update-job-execution $next FAILED", "'$next' is not a job id: 1 to 64 letters, digits, - and _."),
+        ("delete-job Job1 Job2", "delete-job takes no further argument: 'Job2'"),
+        ("get-pending-job-executions now", "get-pending-job-executions takes no further argument: 'now'"),
         ("update-job-execution Job1", "update-job-execution needs <SUCCEEDED | IN_PROGRESS | FAILED | CANCELED>."),
         (
             "update-job-execution Job1 SUCCESS",
-            "'SUCCESS' is no status: one of SUCCEEDED, IN_PROGRESS, FAILED, CANCELED; did you mean SUCCEEDED?",
+            "'SUCCESS' is not a status: one of SUCCEEDED, IN_PROGRESS, FAILED, CANCELED; did you mean SUCCEEDED?",
         ),
-        ("update-job-execution Job1 9", "'9' is no status: one of SUCCEEDED, IN_PROGRESS, FAILED, CANCELED"),
+        ("update-job-execution Job1 9", "'9' is not a status: one of SUCCEEDED, IN_PROGRESS, FAILED, CANCELED"),
         ("wait", "wait needs <seconds | EventTitle>."),
         ("wait -1", f"'-1' is neither seconds nor an event: {', '.join(EVENTS)}"),
         ("wait inf", f"'inf' is neither seconds nor an event: {', '.join(EVENTS)}"),
@@ -147,7 +147,7 @@ def test_document_byte_for_byte(document: str) -> None:
             "wait NextJobExecutionsChanged",
             f"'NextJobExecutionsChanged' is neither seconds nor an event: {', '.join(EVENTS)}; did you mean {NEXT}?",
         ),
-        ("wait JobExecutionsChangedEvent soon", "'soon' is no number of seconds."),
+        ("wait JobExecutionsChangedEvent soon", "'soon' is not a number of seconds."),
     ],
 )
 def test_mistakes(line: str, what: str) -> None:
@@ -162,8 +162,8 @@ def test_mistakes(line: str, what: str) -> None:
     "line", ["create-job {} {{}}", "delete-job {}", "describe-job-execution {}", "update-job-execution {} FAILED"]
 )
 def test_illegal_job_ids(line: str, job_id: str) -> None:
-    """What is no job id never gets past the parser."""
-    assert "is no job id: 1 to 64 letters, digits, - and _." in mistake(line.format(job_id)).what
+    """What is not a job id never gets past the parser."""
+    assert "is not a job id: 1 to 64 letters, digits, - and _." in mistake(line.format(job_id)).what
 
 
 @pytest.mark.parametrize(
@@ -244,7 +244,7 @@ def test_no_json() -> None:
 @pytest.mark.parametrize("name", ["NaN", "Infinity", "-Infinity"])
 def test_constants_are_no_json(name: str) -> None:
     """What Python takes for JSON and the service does not is refused by name."""
-    assert mistake(f'create-job J {{"a":{name}}}').what == f"the job document is not JSON: {name} is no JSON value"
+    assert mistake(f'create-job J {{"a":{name}}}').what == f"the job document is not JSON: {name} is not a JSON value"
 
 
 @pytest.mark.parametrize("document", ["[" * 20_000, '{"a":' * 20_000, "[" * 20_000 + "]" * 20_000])

@@ -73,7 +73,7 @@ def test_one_execution_is_no_count(known: KnownExecutions) -> None:
 
 
 def test_hostile_names_are_not_remembered(known: KnownExecutions) -> None:
-    """What is no job id or no pending status is neither counted nor offered for completion, and memory is bounded."""
+    """What is no job id or no pending status is neither counted nor offered, and memory is bounded."""
     known.learn(changed(QUEUED=summaries("A\u202eevil", "B\n", "", "C" * 65), EVIL=summaries("D")))
     assert known.counts() == (0, 0)
     assert list(known.job_ids()) == ["D"]

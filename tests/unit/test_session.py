@@ -491,7 +491,7 @@ def test_script_failures(stage: Stage) -> None:
     assert stage.screen.stderr.splitlines() == [
         "line 2: unknown command 'frob'.",
         "  next: help lists them all.",
-        "line 4: 'a/b' is no job id: 1 to 64 letters, digits, - and _.",
+        "line 4: 'a/b' is not a job id: 1 to 64 letters, digits, - and _.",
         "  next: usage: delete-job <jobId>",
     ]
     assert titles(stage.screen.stdout) == ["GetPendingJobExecutionsResponse"]
