@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
 USAGE_ERROR = 2
+SHORTEST, LONGEST = 0.1, 3600  # seconds, for --timeout
 DEFAULT_THING = "SandboxThing"
 _THING_NAME = "[a-zA-Z0-9:_-]{1,128}"  # as CreateThing documents it
 
@@ -95,7 +96,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--endpoint-url", metavar="URL", help="control plane endpoint (default: boto3's own rules)")
     add(
         "--timeout",
-        type=_whole_number(3600),
+        type=_seconds,
         default=5,
         metavar="SECONDS",
         help="how long connecting and each request may take (default: 5)",
@@ -142,3 +143,9 @@ def _whole_number(largest: int) -> Callable[[str], int]:
         return int(text)
 
     return number
+
+
+def _seconds(text: str) -> float:
+    if not re.fullmatch(r"[0-9]{1,4}(\.[0-9]{1,3})?", text) or not SHORTEST <= float(text) <= LONGEST:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds from {SHORTEST} to {LONGEST}")
+    return float(text)

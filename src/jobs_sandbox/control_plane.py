@@ -125,7 +125,7 @@ def new_client(
     endpoint_url: str | None = None,
     profile: str | None = None,
     keys: tuple[str, str] | tuple[None, None] = (None, None),
-    timeout: int = 5,
+    timeout: float = 5,
 ) -> Any:
     """A boto3 client that gives up in time: two attempts, none longer than ``timeout`` seconds."""
     return _session(profile).client(

@@ -2,10 +2,12 @@
 
 Four requests and two streams of AWS IoT Jobs
 (https://docs.aws.amazon.com/iot/latest/developerguide/jobs-mqtt-api.html). The SDK calls back on a thread that
-also serves the connection: nothing here waits on it, raises in it, or writes to a terminal from it.
+also serves the connection: nothing here raises in it, writes to a terminal from it, or keeps it waiting for longer
+than a request takes to be handed to the SDK.
 """
 
 import json
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -120,7 +122,7 @@ class DataPlane:
                 client_id=settings.client_id,
                 keep_alive_interval_sec=_KEEP_ALIVE,
                 ping_timeout_ms=_PING_TIMEOUT_MS,
-                connack_timeout_ms=settings.timeout * 1000,
+                connack_timeout_ms=int(settings.timeout * 1000),
                 min_reconnect_delay_ms=_RECONNECT_MS[0],
                 max_reconnect_delay_ms=_RECONNECT_MS[1],
                 session_behavior=mqtt5.ClientSessionBehaviorType.REJOIN_POST_SUCCESS,
@@ -140,7 +142,7 @@ class DataPlane:
                 ClientOptions(
                     max_request_response_subscriptions=_SUBSCRIPTIONS,
                     max_streaming_subscriptions=len(STREAM_TOPICS),
-                    operation_timeout_in_seconds=settings.timeout,
+                    operation_timeout_in_seconds=math.ceil(settings.timeout),
                 ),
             )
         except (AwsCrtError, OSError, RuntimeError, ValueError) as error:
@@ -189,7 +191,7 @@ class DataPlane:
             except TimeoutError:
                 lossy = f"the connection was lost meanwhile: {self._link.cause}" if self._link.losses else ""
                 raise StartError(
-                    f"the {title} stream has no subscription after {self._settings.timeout} s",
+                    f"the {title} stream has no subscription after {self._settings.timeout:g} s",
                     cause=lossy or "a slow network",
                     todo="try again with a larger --timeout.",
                 ) from None

@@ -168,7 +168,7 @@ def _explain_tls(settings: Settings, connection: socket.socket, where: str, sdk_
     if "HANGUP" in sdk_word or "CLOSED" in sdk_word:
         return _client_refused(settings, f"{where} hung up on the client certificate {settings.cert} ({sdk_word})")
     if "TIMEOUT" in sdk_word or not sdk_word:
-        what = f"{where} speaks TLS, but did not answer the MQTT connection within {settings.timeout} s"
+        what = f"{where} speaks TLS, but did not answer the MQTT connection within {settings.timeout:g} s"
         cause = "a slow or lossy network, or an endpoint that is no MQTT broker"
         return StartError(what, cause=cause, todo=f"try a larger --timeout; {_CHECK_PORT}")
     return StartError(

@@ -32,7 +32,7 @@ class Session:
     control: ControlPlane
     data: DataPlane
 
-    def __init__(self, console: Console, thing: str, timeout: int) -> None:
+    def __init__(self, console: Console, thing: str, timeout: float) -> None:
         self._console = console
         self._thing = thing
         self._timeout = timeout

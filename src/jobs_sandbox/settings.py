@@ -10,7 +10,7 @@ def new_client_id() -> str:
 
 
 class Settings(NamedTuple):
-    """One run's settings; ``timeout`` is in whole seconds, paths are as the user wrote them."""
+    """One run's settings; ``timeout`` is in seconds, paths are as the user wrote them."""
 
     endpoint: str
     cert: str
@@ -22,4 +22,4 @@ class Settings(NamedTuple):
     ca_file: str | None = None
     profile: str | None = None
     endpoint_url: str | None = None
-    timeout: int = 5
+    timeout: float = 5

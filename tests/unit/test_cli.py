@@ -28,6 +28,11 @@ def test_local_needs_no_argument() -> None:
     assert parse(["--local", "--timeout", "3"]).local == "SandboxThing"
 
 
+def test_timeouts_may_have_decimals() -> None:
+    """A timeout is a number of seconds, not only a whole one."""
+    assert parse([*FIVE, "--timeout", "2.5"]).timeout == 2.5
+
+
 def test_options_may_stand_anywhere() -> None:
     """An option between the five arguments changes nothing."""
     options = parse([*FIVE[:4], "--profile", "x", FIVE[4]])
@@ -60,9 +65,10 @@ def test_both_spellings_of_the_client_id(spelling: str) -> None:
         (["--local", "a/b"], "'a/b' is not a thing name"),
         ([*FIVE, "--port", "0"], "'0' is not a whole number from 1 to 65535"),
         ([*FIVE, "--port", "65536"], "from 1 to 65535"),
-        ([*FIVE, "--timeout", "0"], "from 1 to 3600"),
-        ([*FIVE, "--timeout", "2.5"], "from 1 to 3600"),
-        ([*FIVE, "--timeout", "-1"], "from 1 to 3600"),
+        ([*FIVE, "--timeout", "0"], "'0' is not a number of seconds from 0.1 to 3600"),
+        ([*FIVE, "--timeout", "3601"], "from 0.1 to 3600"),
+        ([*FIVE, "--timeout", "-1"], "from 0.1 to 3600"),
+        ([*FIVE, "--timeout", "nan"], "from 0.1 to 3600"),
         ([*FIVE, "--output", "xml"], "invalid choice: 'xml'"),
         ([*FIVE, "--client-id", ""], "a client id has 1 to 128 bytes"),
         ([*FIVE, "--client-id", "ü" * 65], "a client id has 1 to 128 bytes"),

@@ -208,3 +208,16 @@ def test_real_clock() -> None:
     link.lost("x")
     link.restored()
     assert told == ["", "connection lost: x", "reconnected after 0.0 s"]
+
+
+def test_each_outage_counts_its_own_attempts(story: Story) -> None:
+    """The failed attempts of one outage are not those of the next."""
+    for _ in range(2):
+        story.now += 100
+        story.link.lost("the network")
+        story.link.failed("refused")
+        story.link.failed("refused")
+        story.link.restored()
+    assert [message for message in story.messages if "attempts" in message] == [
+        "reconnected after 0.0 s, 2 failed attempts"
+    ] * 2
