@@ -75,7 +75,8 @@ def _document(value: str) -> str:
     try:
         json.loads(text, parse_constant=_no_constant)
     except json.JSONDecodeError as error:
-        raise UsageError(f"the job document is not JSON: {error.msg}\n{_caret(text, error)}") from error
+        quoted = " (there are no quotes around it, as there is no shell)" if text.startswith("'") else ""
+        raise UsageError(f"the job document is not JSON{quoted}: {error.msg}\n{_caret(text, error)}") from error
     except RecursionError as error:
         raise UsageError("the job document is nested too deeply.") from error
     except ValueError as error:

@@ -625,3 +625,9 @@ def test_any_document(value: object) -> None:
     assert parsed(f"create-job J {document}").arguments == ["J", document]
     assert not is_open_document(f"create-job J {document}")
     assert is_open_document(f"create-job J {document[:-1]}")
+
+
+def test_a_document_in_quotes() -> None:
+    """Quotes around a document, which a shell would need, are named as the mistake."""
+    assert "not JSON (there are no quotes around it" in mistake("create-job Job1 '{\"a\": 1}'").what
+    assert "quotes" not in mistake("create-job Job1 {a}").what.split("\n")[0].split(":")[0]
