@@ -565,7 +565,7 @@ def test_script_whose_reader_has_gone() -> None:
 # Anything at all
 
 words = st.sampled_from(
-    [*COMMANDS, "Job1", "$next", "a/b", "+", "#", "get", "FAILED", "failed", "{}", "file:///", "[" * 2000, "0"]
+    [*COMMANDS, "Job1", "$next", "a/b", "+", "#", "get", "FAILED", "failed", "{}", "file://", "[" * 2000, "0"]
 )
 lines = st.lists(words | st.text(st.characters(codec=None), max_size=70), max_size=4).map(" ".join)
 outcomes = st.sampled_from([PENDING, Rejected(None, b"\xff"), RequestFailed("x", uncertain=True)])
