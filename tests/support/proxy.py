@@ -1,4 +1,4 @@
-"""A TCP proxy on loopback that can swallow bytes, cut connections, refuse them, or delay what passes."""
+"""A TCP proxy on loopback that can swallow bytes, cut connections, or refuse them."""
 
 import asyncio
 import threading
@@ -51,7 +51,6 @@ class Proxy:
     Attributes:
         port: where it listens.
         silent: bytes are read and thrown away, in both directions, and no connection ends: a network gone silent.
-        delay: seconds that each piece of data waits before it is forwarded.
         accepted: how many connections were made.
 
     """
@@ -62,7 +61,6 @@ class Proxy:
         self._writers: set[asyncio.StreamWriter] = set()
         self._server: asyncio.Server | None = None
         self.silent = False
-        self.delay = 0.0
         self.accepted = 0
         self.port = 0
         self.listen()
@@ -106,8 +104,6 @@ class Proxy:
     async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(OSError):
             while data := await reader.read(65536):
-                if self.delay:
-                    await asyncio.sleep(self.delay)
                 if not self.silent:
                     writer.write(data)
                     await writer.drain()
