@@ -117,7 +117,7 @@ def compare_local(rounds: int) -> None:
             return (time.perf_counter() - began) * 1000
 
     def started() -> float:
-        from jobs_sandbox.local import _free_port, _ministack
+        from jobs_sandbox.local.embedded import _free_port, _ministack
 
         began = time.perf_counter()
         with _ministack(_free_port(), _free_port()):

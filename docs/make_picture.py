@@ -14,8 +14,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from tests.support.terminal import Terminal
 
-from jobs_sandbox.control_plane import new_client
-from jobs_sandbox.local import ACCOUNT, REGION
+from jobs_sandbox.control_plane.client import new_client
+from jobs_sandbox.local.embedded import ACCOUNT, REGION
 
 COLUMNS, ROWS = 92, 36
 CELL_WIDTH, CELL_HEIGHT, FONT_SIZE, MARGIN = 8.4, 18, 14, 14

@@ -39,7 +39,7 @@ def main() -> NoReturn:
                 setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 - for as long as we run
         options = parse(sys.argv[1:])
 
-        from jobs_sandbox.program import run
+        from jobs_sandbox.app import run
 
         status = run(options)
     except KeyboardInterrupt:  # while our own modules load

@@ -6,32 +6,32 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any, NamedTuple, Protocol
 
-from jobs_sandbox.answers import Answer, Pending
-from jobs_sandbox.background import in_background
+from jobs_sandbox.blocks import Block, Pending
 from jobs_sandbox.errors import AlreadyExists, SandboxError, UsageError
-from jobs_sandbox.known import KnownExecutions
+from jobs_sandbox.executions import Executions
 from jobs_sandbox.parameters import (
     DOCUMENT,
     EVENTS,
-    FOR,
     JOB,
     JOB_OR_NEXT,
     LIMIT,
     NEW_JOB,
+    SECONDS_OR_EVENT,
     STATUS,
     Parameter,
     nearest,
     short,
 )
+from jobs_sandbox.threads import in_background
 
 
 class ControlPlane(Protocol):
     """What a fleet operator does; each call blocks and may raise `RequestFailed`."""
 
-    def create_job(self, job_id: str, document: str) -> Answer:
+    def create_job(self, job_id: str, document: str) -> Block:
         """CreateJob."""
 
-    def delete_job(self, job_id: str) -> Answer:
+    def delete_job(self, job_id: str) -> Block:
         """DeleteJob."""
 
 
@@ -87,7 +87,7 @@ class Command(NamedTuple):
     summary: str
     parameters: tuple[Parameter, ...]
     handler: Callable[..., Pending | None]
-    look: str = ""
+    check_with: str = ""
     raises_events: bool = False
 
     @property
@@ -99,7 +99,7 @@ class Command(NamedTuple):
 def _create_job(sandbox: Sandbox, job_id: str, document: str) -> Pending:
     pending = Pending()
 
-    def create() -> Answer:
+    def create() -> Block:
         try:
             return sandbox.control.create_job(job_id, document)
         except AlreadyExists as error:
@@ -108,7 +108,7 @@ def _create_job(sandbox: Sandbox, job_id: str, document: str) -> Pending:
                 if ours:
                     body = {"description": None, "jobArn": error.job_arn, "jobId": job_id}
                     note = "the first answer was lost and the retry found the job there, with this document"
-                    return Answer("CreateJobOutput", body, note=note)
+                    return Block("CreateJobOutput", body, note=note)
                 error.uncertain = ours is None
             raise
 
@@ -135,7 +135,7 @@ def _wait(sandbox: Sandbox, what: str, limit: str | None = None) -> None:
     if what in EVENTS:
         sandbox.wait(None if limit is None else float(limit), what)
     elif limit is not None:
-        raise UsageError("a timeout goes with an event.", todo=f"usage: {COMMANDS['wait'].usage}")
+        raise UsageError("a timeout goes with an event.", next_step=f"usage: {COMMANDS['wait'].usage}")
     else:
         sandbox.wait(float(what), None)
 
@@ -197,7 +197,7 @@ COMMANDS = {
             f"{_LOOK} its status",
             raises_events=True,
         ),
-        Command("wait", _MISC, "wait some seconds, or for an event", (FOR, LIMIT), _wait),
+        Command("wait", _MISC, "wait some seconds, or for an event", (SECONDS_OR_EVENT, LIMIT), _wait),
         Command("help", _MISC, "show the commands", (), lambda sandbox: sandbox.show_help()),
         Command("quit", _MISC, "leave (exit and Ctrl-D too)", (), _quit),
     )
@@ -224,7 +224,9 @@ def parse(line: str) -> Invocation | None:
         return None
     command = COMMANDS.get(_ALIASES.get(name.lower(), name.lower()))
     if command is None:
-        raise UsageError(f"unknown command {short(name)}{nearest(name, COMMANDS) or '.'}", todo="help lists them all.")
+        raise UsageError(
+            f"unknown command {short(name)}{nearest(name, COMMANDS) or '.'}", next_step="help lists them all."
+        )
     arguments = []
     try:
         for parameter in command.parameters:
@@ -236,7 +238,7 @@ def parse(line: str) -> Invocation | None:
         if rest.strip():
             raise UsageError(f"{command.name} takes no further argument: {short(rest)}")
     except UsageError as error:
-        error.todo = f"usage: {command.usage}"
+        error.next_step = f"usage: {command.usage}"
         raise
     return Invocation(command, arguments)
 
@@ -252,7 +254,7 @@ def help_lines() -> list[str]:
     return lines
 
 
-def complete(text: str, known: KnownExecutions) -> Iterator[tuple[str, str, int]]:
+def complete(text: str, executions: Executions) -> Iterator[tuple[str, str, int]]:
     """Completions at the end of ``text``: candidate, its meaning, and how many characters it replaces."""
     word, rest = _split(text)
     if text.lstrip() == word:
@@ -261,7 +263,7 @@ def complete(text: str, known: KnownExecutions) -> Iterator[tuple[str, str, int]
         for parameter in command.parameters:
             before, (word, rest) = rest, (rest, "") if parameter.rest else _split(rest)
             if before == word:
-                for candidate, meaning in parameter.candidates(known):
+                for candidate, meaning in parameter.candidates(executions):
                     if candidate.lower().startswith(word.lower()):
                         yield candidate, meaning, len(word)
                 return

@@ -8,10 +8,10 @@ from functools import partial
 from itertools import groupby
 from typing import NamedTuple, TextIO
 
-from jobs_sandbox.answers import Answer
-from jobs_sandbox.background import start_thread, wait_for
+from jobs_sandbox.blocks import Block
 from jobs_sandbox.errors import SandboxError
 from jobs_sandbox.formatting import block_json, block_text, error_json, error_text, escape_lines, json_line
+from jobs_sandbox.threads import start_thread, wait_for
 
 # While the terminal is blocked, so many events wait, with so many bytes of payload; later ones are counted only.
 EVENT_LIMIT = 20_000
@@ -23,7 +23,7 @@ _PLAIN = "\x1b[0m"
 
 class _Item(NamedTuple):
     kind: str
-    content: Answer | SandboxError | str
+    content: Block | SandboxError | str
     fields: dict[str, object] | None = None
 
 
@@ -61,15 +61,15 @@ class Console:
         self._ending = self._ended = False
         start_thread(self._write_all, "console")
 
-    def response(self, answer: Answer) -> None:
+    def response(self, answer: Block) -> None:
         """Show the answer to a request."""
         self._enqueue(_Item("response", answer))
 
-    def rejected(self, answer: Answer) -> None:
+    def rejected(self, answer: Block) -> None:
         """Show that the service rejected a request."""
         self._enqueue(_Item("rejected", answer))
 
-    def event(self, answer: Answer) -> None:
+    def event(self, answer: Block) -> None:
         """Show an event; when too many wait for a blocked terminal, count it instead."""
         with self._changed:
             if self._events >= EVENT_LIMIT or self._event_bytes >= EVENT_BYTES:
@@ -79,9 +79,9 @@ class Console:
             self._event_bytes += len(answer.payload)
             self._enqueue(_Item("event", answer))
 
-    def error(self, error: SandboxError) -> None:
-        """Tell a failure."""
-        self._enqueue(_Item("warning", error))
+    def error(self, error: SandboxError, **place: object) -> None:
+        """Report a failure; ``place`` is the ``line`` and ``command`` of a script that failed."""
+        self._enqueue(_Item("warning", error, place))
 
     def warning(self, message: str) -> None:
         """Tell something that the user should know."""
@@ -134,12 +134,12 @@ class Console:
                 self._written += len(batch)
                 events = [item.content for item in batch if item.kind == "event"]
                 self._events -= len(events)
-                self._event_bytes -= sum(len(event.payload) for event in events if isinstance(event, Answer))
+                self._event_bytes -= sum(len(event.payload) for event in events if isinstance(event, Block))
                 self._changed.notify_all()
 
     def _write(self, batch: deque[_Item]) -> None:
         """Write a batch; stderr may be gone, and stdout goes on."""
-        for to_stdout, items in groupby(batch, lambda item: isinstance(item.content, Answer)):
+        for to_stdout, items in groupby(batch, lambda item: isinstance(item.content, Block)):
             stream = self._stdout if to_stdout else self._stderr
             try:
                 for item in items:
@@ -151,10 +151,10 @@ class Console:
 
     def _text(self, item: _Item, stream: TextIO) -> str:
         kind, content, fields = item
-        if isinstance(content, Answer):
+        if isinstance(content, Block):
             text = block_json(content) if self._json else block_text(content)
         elif isinstance(content, SandboxError):
-            text = error_json(content) if self._json else error_text(content)
+            text = error_json(content, fields or {}) if self._json else error_text(content, fields or {})
         elif self._json:
             text = json_line({"type": kind.title()} | (fields or {"message": content}))
         else:

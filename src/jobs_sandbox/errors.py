@@ -1,23 +1,32 @@
-"""What can go wrong, in the words a user needs: what happened, the likely cause, what to do next."""
+"""What can go wrong, in the words a user needs: what happened, the likely cause, the next step."""
+
+import copy
+from typing import Self
 
 
 class SandboxError(Exception):
-    """A failure that is told to the user and never shown as a traceback.
+    """A failure that is reported to the user, never as a traceback. Not changed after it is made.
 
     Attributes:
-        what: what happened, one sentence.
+        message: what happened, one sentence.
         cause: the likely cause, or ``""``.
-        todo: the next step, or ``""``.
-        place: ``{"line": …, "command": …}`` for a failure in a script, else empty.
+        next_step: what the user can do, or ``""``.
 
     """
 
-    def __init__(self, what: str, *, cause: str = "", todo: str = "") -> None:
-        super().__init__(what)
-        self.what = what
+    def __init__(self, message: str, *, cause: str = "", next_step: str = "") -> None:
+        super().__init__(message)
+        self.message = message
         self.cause = cause
-        self.todo = todo
-        self.place: dict[str, object] = {}
+        self.next_step = next_step
+
+    def replace(self, **attributes: object) -> Self:
+        """A copy of this error with other attributes, and the same ``__cause__``."""
+        changed = copy.copy(self)
+        vars(changed).update(attributes)
+        changed.args = (changed.message,)
+        changed.__cause__ = self.__cause__
+        return changed
 
 
 class StartError(SandboxError):
@@ -36,8 +45,8 @@ class RequestFailed(SandboxError):
 
     """
 
-    def __init__(self, what: str, *, cause: str = "", todo: str = "", uncertain: bool = False) -> None:
-        super().__init__(what, cause=cause, todo=todo)
+    def __init__(self, message: str, *, cause: str = "", next_step: str = "", uncertain: bool = False) -> None:
+        super().__init__(message, cause=cause, next_step=next_step)
         self.uncertain = uncertain
 
 

@@ -2,10 +2,10 @@
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from jobs_sandbox.answers import Answer
+from jobs_sandbox.blocks import Block
 from jobs_sandbox.errors import SandboxError
 
 WIDTH = 72
@@ -34,7 +34,7 @@ def header(title: str) -> str:
     return f"─── {escape(title)} ".ljust(WIDTH, "─")
 
 
-def block_text(answer: Answer) -> str:
+def block_text(answer: Block) -> str:
     """A block as the spec prints it, with an empty line after it."""
     note = answer.note
     try:
@@ -46,7 +46,7 @@ def block_text(answer: Answer) -> str:
     return "\n".join([header(answer.title), *([f"({escape(note)})"] if note else []), body, "", ""])
 
 
-def block_json(answer: Answer) -> str:
+def block_json(answer: Block) -> str:
     """A block as one line of JSON: ``{"type": …, "body": …}``; ``raw`` for a body not understood; ``note`` if any."""
     note = {"note": answer.note} if answer.note else {}
     if answer.body is not None:
@@ -57,20 +57,20 @@ def block_json(answer: Answer) -> str:
     return json_line({"type": answer.title, "raw": _decode(answer.payload)} | note)
 
 
-def error_text(error: SandboxError) -> str:
+def error_text(error: SandboxError, place: Mapping[str, object] = {}) -> str:
     """An error in a line or three: what happened, the likely cause, what to do next."""
-    where = f"line {error.place['line']}: " if error.place else ""
-    lines = [where + error.what]
+    where = f"line {place['line']}: " if place else ""
+    lines = [where + error.message]
     if error.cause:
         lines.append(f"  likely cause: {error.cause}")
-    if error.todo:
-        lines.append(f"  next: {error.todo}")
+    if error.next_step:
+        lines.append(f"  next: {error.next_step}")
     return escape_lines("\n".join(lines)) + "\n"
 
 
-def error_json(error: SandboxError) -> str:
+def error_json(error: SandboxError, place: Mapping[str, object] = {}) -> str:
     """An error as one line of JSON: ``{"type": "Error", "message": …, "cause": …, "next": …}``."""
-    fields = {"type": "Error", "message": error.what, "cause": error.cause, "next": error.todo} | error.place
+    fields = {"type": "Error", "message": error.message, "cause": error.cause, "next": error.next_step} | dict(place)
     return json_line({key: value for key, value in fields.items() if value})
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from jobs_sandbox.errors import UsageError
+from jobs_sandbox.executions import Executions, is_job_id
 from jobs_sandbox.formatting import escape
-from jobs_sandbox.known import KnownExecutions, is_job_id
 
 STATUSES = {
     "SUCCEEDED": "terminal: the device has done the job",
@@ -38,7 +38,7 @@ class Parameter(NamedTuple):
 
     name: str
     check: Callable[[str], str]
-    candidates: Callable[[KnownExecutions], Iterable[tuple[str, str]]] = lambda _: ()
+    candidates: Callable[[Executions], Iterable[tuple[str, str]]] = lambda _: ()
     rest: bool = False
     required: bool = True
 
@@ -121,16 +121,16 @@ def _seconds(value: str) -> str:
     return value
 
 
-JOB = Parameter("<jobId>", _job_id, lambda known: known.job_ids().items())
+JOB = Parameter("<jobId>", _job_id, lambda executions: executions.job_ids().items())
 JOB_OR_NEXT = Parameter(
-    "<jobId>", _job_id_or_next, lambda known: [*JOB.candidates(known), ("$next", "the next execution to run")]
+    "<jobId>", _job_id_or_next, lambda executions: [*JOB.candidates(executions), ("$next", "the next execution to run")]
 )
 NEW_JOB = Parameter("<jobId>", _job_id)
 STATUS = Parameter("<SUCCEEDED | IN_PROGRESS | FAILED | CANCELED>", _status, lambda _: STATUSES.items())
 DOCUMENT = Parameter(
     "<jobDocument-as-JSON>", _document, lambda _: [("file://", "read the document from a file")], rest=True
 )
-FOR = Parameter("<seconds | EventTitle>", _seconds_or_event, lambda _: EVENTS.items())
+SECONDS_OR_EVENT = Parameter("<seconds | EventTitle>", _seconds_or_event, lambda _: EVENTS.items())
 LIMIT = Parameter("[timeout]", _seconds, required=False)
 
 

@@ -25,7 +25,7 @@ from prompt_toolkit.utils import is_dumb_terminal
 from jobs_sandbox.commands import Quit, complete, is_open_document, logical_lines
 from jobs_sandbox.console import Console
 from jobs_sandbox.errors import Rejected, SandboxError
-from jobs_sandbox.known import KnownExecutions
+from jobs_sandbox.executions import Executions
 from jobs_sandbox.session import Session
 from jobs_sandbox.settings import Settings
 
@@ -56,7 +56,7 @@ class Repl:
         self._settings = settings
         self._prompt: PromptSession[str] = PromptSession(
             PROMPT,
-            completer=_TableCompleter(session.known),
+            completer=_TableCompleter(session.executions),
             history=open_history(console.warning),
             auto_suggest=AutoSuggestFromHistory(),
             bottom_toolbar=self._toolbar,
@@ -102,7 +102,7 @@ class Repl:
         state, settings = self._session.state, self._settings
         if state == "reconnecting":
             state += f" for {time.monotonic() - self._session.since:.0f} s"
-        counts = self._session.known.counts()
+        counts = self._session.executions.counts()
         queued, in_progress = ("?", "?") if counts is None else counts
         return " │ ".join(
             [
@@ -117,8 +117,8 @@ class Repl:
 class _TableCompleter(Completer):
     """Completions from the command table, and file names after ``file://``."""
 
-    def __init__(self, known: KnownExecutions) -> None:
-        self._known = known
+    def __init__(self, executions: Executions) -> None:
+        self._executions = executions
         self._paths = PathCompleter(expanduser=True)
 
     def get_completions(self, document: Document, complete_event: CompleteEvent) -> Iterator[Completion]:
@@ -126,7 +126,7 @@ class _TableCompleter(Completer):
         if is_file := re.match(rf"\s*create-job\s+\S+\s+{_FILE}(.*)", text):
             yield from self._paths.get_completions(Document(is_file[1]), complete_event)
             return
-        for candidate, meaning, replaced in complete(text, self._known):
+        for candidate, meaning, replaced in complete(text, self._executions):
             yield Completion(candidate, -replaced, display_meta=meaning)
 
 

@@ -5,15 +5,15 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 
-from jobs_sandbox.answers import REJECTED, STREAM_TOPICS, Answer, Pending
-from jobs_sandbox.background import wait_for
+from jobs_sandbox.blocks import REJECTED, STREAM_TOPICS, Block, Pending
 from jobs_sandbox.commands import ControlPlane, DataPlane, Quit, help_lines, parse
 from jobs_sandbox.console import Console
 from jobs_sandbox.errors import Rejected, RequestFailed, SandboxError
-from jobs_sandbox.known import KnownExecutions
+from jobs_sandbox.executions import Executions
+from jobs_sandbox.threads import wait_for
 
 # The data plane's own timer runs out first and knows the cause; this one is for a control plane that does not.
-_GRACE = 1.0
+_GRACE_TIMEOUT = 1.0
 
 
 class Session:
@@ -36,7 +36,7 @@ class Session:
         self._console = console
         self._thing = thing
         self._timeout = timeout
-        self.known = KnownExecutions()
+        self.executions = Executions()
         self.state = "connecting"
         self.since = time.monotonic()
         self.failed = False
@@ -65,22 +65,22 @@ class Session:
         if pending is None:
             return
         pending.label = " ".join([invocation.command.name, *invocation.arguments[:1]])
-        pending.look = invocation.command.look.format(*invocation.arguments)
+        pending.check_with = invocation.command.check_with.format(*invocation.arguments)
         pending.update = tuple(invocation.arguments[:2]) if invocation.command.name == "update-job-execution" else ()
         try:
             answer = self._answer(pending)
         except Rejected as error:
-            self._console.rejected(Answer(REJECTED, error.body, error.payload))
+            self._console.rejected(Block(REJECTED, error.body, error.payload))
             raise
         except RequestFailed as error:
             _say_how_to_look(error, pending)
             raise
-        self.known.learn(answer, *pending.update)
+        self.executions.learn(answer, *pending.update)
         self._console.response(answer)
 
-    def _answer(self, pending: Pending) -> Answer:
+    def _answer(self, pending: Pending) -> Block:
         pending.add_done_callback(lambda _: self._wake())
-        seconds = self._timeout + _GRACE
+        seconds = self._timeout + _GRACE_TIMEOUT
         try:
             if self._wait_until(pending.done, seconds):
                 return pending.result()
@@ -96,10 +96,10 @@ class Session:
         if error is None:
             self.late_answer(pending.result(), pending)
         elif isinstance(error, Rejected):
-            self.late_answer(Answer(REJECTED, error.body, error.payload), pending)
+            self.late_answer(Block(REJECTED, error.body, error.payload), pending)
         elif isinstance(error, RequestFailed) and self.state != "stopped":
             _say_how_to_look(error, pending)
-            error.what = f"`{pending.label}`, no longer waited for: {error.what}"
+            error.message = f"`{pending.label}`, no longer waited for: {error.message}"
             self._console.error(error)
 
     def wait(self, seconds: float | None, event: str | None) -> None:
@@ -120,7 +120,7 @@ class Session:
             raise RequestFailed(
                 f"no {event} within {seconds:g} s",
                 cause=f"nothing caused one; or no policy of the certificate allows iot:Receive on topic/{topic}",
-                todo="get-pending-job-executions shows what is pending.",
+                next_step="get-pending-job-executions shows what is pending.",
             )
 
     def _wait_until(self, condition: Callable[[], bool], seconds: float) -> bool:
@@ -133,13 +133,13 @@ class Session:
 
     def show_help(self) -> None:
         """Show the supported commands."""
-        self._console.response(Answer("Help", {"lines": help_lines()}))
+        self._console.response(Block("Help", {"lines": help_lines()}))
 
     # What the data plane tells, on the SDK's threads
 
-    def event(self, answer: Answer) -> None:
+    def event(self, answer: Block) -> None:
         """Show an event, and wake who waits for it."""
-        self.known.learn(answer)
+        self.executions.learn(answer)
         self._console.event(answer)
         if not answer.note:
             with self._arrived:
@@ -147,21 +147,21 @@ class Session:
                 self._arrived.notify_all()
         self.on_change()
 
-    def late_answer(self, answer: Answer, request: Pending) -> None:
+    def late_answer(self, answer: Block, request: Pending) -> None:
         """Show an answer that nobody waits for any more, marked as such."""
-        self.known.learn(answer, *(request.update if answer.title != REJECTED else ()))
+        self.executions.learn(answer, *(request.update if answer.title != REJECTED else ()))
         if request.label:
             self._console.response(answer._replace(note=f"late answer to: {request.label}"))
         self.on_change()
 
-    def caught_up(self, pending: Answer) -> None:
+    def caught_up(self, pending: Block) -> None:
         """Show what changed while the connection was down, if anything did."""
-        unknown = self.known.counts() is None
-        changes = self.known.changes(pending)
-        self.known.learn(pending)
+        unknown = self.executions.counts() is None
+        changes = self.executions.changes(pending)
+        self.executions.learn(pending)
         if changes:
             note = "while the connection was down" + (", or before: nothing was known of them" if unknown else "")
-            self._console.event(Answer("MissedChanges", {"jobs": changes}, note=note))
+            self._console.event(Block("MissedChanges", {"jobs": changes}, note=note))
         self.on_change()
 
     def learn_pending(self) -> None:
@@ -170,7 +170,7 @@ class Session:
 
         def answered(_: object) -> None:
             if asked.exception() is None:
-                self.known.learn(asked.result())
+                self.executions.learn(asked.result())
                 self.on_change()
 
         asked.add_done_callback(answered)
@@ -189,8 +189,8 @@ class Session:
 
 
 def _say_how_to_look(error: RequestFailed, pending: Pending) -> None:
-    if error.uncertain and pending.look:
-        error.todo = f"its outcome is unknown, it may have been carried out: {pending.look}."
+    if error.uncertain and pending.check_with:
+        error.next_step = f"its outcome is unknown, it may have been carried out: {pending.check_with}."
 
 
 def run_script(session: Session, console: Console, lines: Iterable[bytes]) -> bool:
@@ -212,7 +212,6 @@ def run_script(session: Session, console: Console, lines: Iterable[bytes]) -> bo
             break
         except SandboxError as error:
             session.failed = True
-            error.place = {"line": number, "command": line[:80]}
-            console.error(error)
+            console.error(error, line=number, command=line[:80])
         console.flush()
     return not session.failed

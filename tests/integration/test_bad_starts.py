@@ -61,7 +61,7 @@ class Start(NamedTuple):
     environment: dict[str, str]
 
 
-class Stage:
+class FakeRun:
     """All that a good start needs; each case spoils one point of it."""
 
     def __init__(self, account: Account, folder: Path, stack: ExitStack) -> None:
@@ -205,10 +205,10 @@ class Case(NamedTuple):
     """A bad start, and words of what it must say."""
 
     name: str
-    given: Callable[[Stage], Start]
+    given: Callable[[FakeRun], Start]
     what: str
     cause: str
-    todo: str
+    next_step: str
 
 
 UNREADABLE = ("mistyped path", "endpoint, certificate, key, region, thing")
@@ -253,7 +253,7 @@ CASES = [
     Case("cut CA", lambda s: s.with_files(ca_file=s.cut(s.ca_file)), "the CA file", "cut short", "get it again"),
     Case(
         "a kind of key that is not known",
-        Stage.with_ed25519,
+        FakeRun.with_ed25519,
         "the device SDK cannot use the certificate",
         "its TLS library does not know",
         "aws iot create-keys-and-certificate",
@@ -323,12 +323,12 @@ CASES = [
         "`date`",
     ),
     # The device
-    Case("unknown certificate", Stage.with_unknown_certificate, "the client certificate", *NOT_REGISTERED),
-    Case("inactive", Stage.with_certificate, "hung up on the client certificate", *NOT_REGISTERED),
+    Case("unknown certificate", FakeRun.with_unknown_certificate, "the client certificate", *NOT_REGISTERED),
+    Case("inactive", FakeRun.with_certificate, "hung up on the client certificate", *NOT_REGISTERED),
     Case("deleted", lambda s: s.with_certificate(deleted=True), "hung up on the client certificate", *NOT_REGISTERED),
     Case(
         "expired",
-        Stage.with_old_certificate,
+        FakeRun.with_old_certificate,
         "refused the client certificate",
         "the certificate has expired, by the clock of this machine",
         "`date`",
@@ -423,7 +423,7 @@ CASES = [
     Case("a silent proxy", lambda s: s.with_proxy(s.port(silent)), "did not answer", "or a proxy", "larger --timeout"),
     Case(
         "no DescribeThing",
-        Stage.without_permission,
+        FakeRun.without_permission,
         "iot:DescribeThing failed: AccessDeniedException",
         "lack the permission iot:DescribeThing on arn:aws:iot:us-east-1:000000000000:thing/Thing-",
         "policies/control-plane-policy.json",
@@ -454,13 +454,13 @@ def outcome(start: Start) -> Outcome:
 
 
 @pytest.fixture(scope="module")
-def stage(account: Account, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+def stage(account: Account, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeRun]:
     with ExitStack() as stack:
-        yield Stage(account, tmp_path_factory.mktemp("bad starts"), stack)
+        yield FakeRun(account, tmp_path_factory.mktemp("bad starts"), stack)
 
 
 @pytest.fixture(scope="module")
-def outcomes(stage: Stage) -> dict[str, Outcome]:
+def outcomes(stage: FakeRun) -> dict[str, Outcome]:
     """How each bad start ended."""
     starts = [case.given(stage) for case in CASES]
     with ThreadPoolExecutor(3) as several:
@@ -479,7 +479,7 @@ def test_bad_start(case: Case, outcomes: dict[str, Outcome]) -> None:
     assert cause.startswith("  likely cause: ")
     assert case.cause in cause
     assert todo.startswith("  next: ")
-    assert case.todo in todo
+    assert case.next_step in todo
 
 
 @pytest.mark.parametrize("thing", ["a/b", "#", "+", "x y", "x" * 129, "", "é", "\x1b[2J"])
@@ -492,7 +492,7 @@ def test_illegal_thing_name(thing: str) -> None:
     assert "Traceback" not in ended.stderr
 
 
-def test_key_that_others_can_read(stage: Stage) -> None:
+def test_key_that_others_can_read(stage: FakeRun) -> None:
     """A private key that others can read is warned of, and the program starts."""
     key = stage.file("open.key", Path(stage.device.key).read_bytes())
     os.chmod(key, 0o644)
@@ -503,7 +503,7 @@ def test_key_that_others_can_read(stage: Stage) -> None:
     assert connected.startswith("connected to ")
 
 
-def test_json(stage: Stage) -> None:
+def test_json(stage: FakeRun) -> None:
     """With --output json a bad start is one object on stderr, with all three parts."""
     ended = outcome(stage.start(port=stage.closed_port, output="json"))
     told = json.loads(ended.stderr)

@@ -15,7 +15,7 @@ import mqtt5
 import psutil
 import pytest
 
-from jobs_sandbox import local
+from jobs_sandbox.local import embedded as local
 from tests.support.account import Account
 from tests.support.broker import Broker, Request, accept, never
 from tests.support.program import COMMAND, PATIENCE, Program, environment
@@ -323,7 +323,7 @@ class MiniStack:
         persistence = {"PERSIST_STATE": "1", "STATE_DIR": str(self._folder / "state")}
         with (self._folder / "log").open("ab") as log:
             child = psutil.Popen(
-                [sys.executable, "-m", "jobs_sandbox.launcher"],
+                [sys.executable, "-m", "jobs_sandbox.local.ministack"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,

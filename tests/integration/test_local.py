@@ -9,9 +9,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from jobs_sandbox import local
 from jobs_sandbox.errors import StartError
-from jobs_sandbox.local import local_iot
+from jobs_sandbox.local import embedded as local
+from jobs_sandbox.local.embedded import local_iot
 from tests.support.account import Account
 
 
@@ -33,7 +33,7 @@ def test_missing_extra_says_which_install_brings_it(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     with pytest.raises(StartError) as caught, local_iot("Thing"):
         pass
-    assert "pip install 'jobs-sandbox[local]'" in caught.value.todo
+    assert "pip install 'jobs-sandbox[local]'" in caught.value.next_step
 
 
 def test_the_users_own_account_stays_out(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -76,8 +76,8 @@ def test_a_child_that_never_answers_is_killed(
     """A child that neither answers nor obeys is told as such, and is killed."""
     forget_ministack("import os, signal; os.kill(os.getpid(), signal.SIGSTOP)")
     before = psutil.Process().children()
-    monkeypatch.setattr(local, "_START_PATIENCE", 0.5)
-    monkeypatch.setattr(local, "_STOP_PATIENCE", 0.2)
+    monkeypatch.setattr(local, "_START_TIMEOUT", 0.5)
+    monkeypatch.setattr(local, "_STOP_TIMEOUT", 0.2)
     monkeypatch.setattr(local, "_ATTEMPTS", 1)
     with pytest.raises(StartError, match="no answer"), local_iot("Thing"):
         pass

@@ -301,10 +301,10 @@ def test_the_invitation() -> None:
 
 
 def test_the_invitation_as_json() -> None:
-    """As JSON, the invitation is one notice that holds all that a second client needs."""
+    """As JSON, the join_instructions is one notice that holds all that a second client needs."""
     done = run(["--local", "--output", "json"])
-    invitation = json.loads(done.stderr.splitlines()[0])
-    assert invitation["type"] == "Notice"
+    join_instructions = json.loads(done.stderr.splitlines()[0])
+    assert join_instructions["type"] == "Notice"
     needed = {"endpoint", "port", "ca_file", "cert", "key", "region", "thing", "endpoint_url", "environment"}
-    assert set(invitation) == needed | {"type"}
-    assert invitation["thing"] == "SandboxThing"
+    assert set(join_instructions) == needed | {"type"}
+    assert join_instructions["thing"] == "SandboxThing"

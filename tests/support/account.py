@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from jobs_sandbox.control_plane import new_client
-from jobs_sandbox.local import ACCOUNT, REGION, LocalIoT, local_iot, policy
+from jobs_sandbox.control_plane.client import new_client
+from jobs_sandbox.local.embedded import ACCOUNT, REGION, LocalIoT, local_iot, policy
 
 ROOT = ("test", "test")
 

@@ -40,15 +40,15 @@ class Request:
         return str(self.body["clientToken"])
 
     def accept(self, **fields: object) -> None:
-        """Answer on the accepted topic, with the token."""
+        """Block on the accepted topic, with the token."""
         self.send(json.dumps({"clientToken": self.token, "timestamp": 1} | fields).encode())
 
     def reject(self, **fields: object) -> None:
-        """Answer on the rejected topic, with the token."""
+        """Block on the rejected topic, with the token."""
         self.send(json.dumps({"clientToken": self.token, "timestamp": 1} | fields).encode(), "rejected")
 
     def send(self, payload: bytes, outcome: str = "accepted") -> None:
-        """Answer with these very bytes."""
+        """Block with these very bytes."""
         self._broker.publish(f"{self.name}/{outcome}", payload)
 
 

@@ -34,7 +34,7 @@ def talking(words: bytes) -> Behaviour:
 
 
 def answering(words: bytes) -> Behaviour:
-    """Answer the first thing that comes, then hang up."""
+    """Block the first thing that comes, then hang up."""
 
     def behave(connection: socket.socket) -> None:
         connection.recv(65536)

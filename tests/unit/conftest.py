@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.unit.fakes import Screen, Stage
+from tests.unit.fakes import FakeRun, Screen
 
 # A busy machine is no failure, and the suite stays quick.
 settings.register_profile("unit", max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -34,6 +34,6 @@ def screen() -> Iterator[Screen]:
 
 
 @pytest.fixture
-def stage(screen: Screen) -> Stage:
+def stage(screen: Screen) -> FakeRun:
     """A session with fake planes."""
-    return Stage(screen)
+    return FakeRun(screen)

@@ -4,12 +4,12 @@ import io
 from collections.abc import Callable
 from typing import Any
 
-from jobs_sandbox.answers import Answer, Pending
+from jobs_sandbox.blocks import Block, Pending
 from jobs_sandbox.commands import ControlPlane, DataPlane
 from jobs_sandbox.console import Console
 from jobs_sandbox.session import Session
 
-Outcome = Answer | Exception | None
+Outcome = Block | Exception | None
 """What a request ends in at once; None leaves it unanswered."""
 
 
@@ -27,13 +27,13 @@ class FakeControl:
 
     def __init__(self) -> None:
         self.calls: list[tuple[str, ...]] = []
-        self.outcome: Callable[[], Answer] = lambda: Answer("DeleteJobOutput", {"jobId": "Job1"})
+        self.outcome: Callable[[], Block] = lambda: Block("DeleteJobOutput", {"jobId": "Job1"})
 
-    def create_job(self, job_id: str, document: str) -> Answer:
+    def create_job(self, job_id: str, document: str) -> Block:
         self.calls.append(("create_job", job_id, document))
         return self.outcome()
 
-    def delete_job(self, job_id: str) -> Answer:
+    def delete_job(self, job_id: str) -> Block:
         self.calls.append(("delete_job", job_id))
         return self.outcome()
 
@@ -64,7 +64,7 @@ class FakeData:
         return self._request("update_job_execution", job_id, status)
 
 
-class FakeSandbox:
+class FakeSession:
     """What the commands work on."""
 
     def __init__(self) -> None:
@@ -101,7 +101,7 @@ class Screen:
         return self.err.getvalue()
 
 
-class Stage:
+class FakeRun:
     """A session with fake planes on a screen of its own."""
 
     def __init__(self, screen: Screen, timeout: int = 5) -> None:

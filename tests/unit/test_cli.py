@@ -118,7 +118,7 @@ def test_main_ends_with_the_status_of_the_run(monkeypatch: pytest.MonkeyPatch) -
     """The status of the run is the process's, and no exit handler or thread can delay it."""
     ended: list[int] = []
     monkeypatch.setattr(sys, "argv", ["jobs-sandbox", *FIVE])
-    monkeypatch.setattr("jobs_sandbox.program.run", lambda options: len(options.arguments))
+    monkeypatch.setattr("jobs_sandbox.app.run", lambda options: len(options.arguments))
     monkeypatch.setattr(os, "_exit", ended.append)
     cli.main()
     assert ended == [5]
@@ -142,7 +142,7 @@ def test_streams_that_are_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["jobs-sandbox", *FIVE])
     for name in ("stdin", "stdout", "stderr"):
         monkeypatch.setattr(sys, name, None)
-    monkeypatch.setattr("jobs_sandbox.program.run", lambda _: len(sys.stdin.read()))
+    monkeypatch.setattr("jobs_sandbox.app.run", lambda _: len(sys.stdin.read()))
     ended: list[int] = []
     monkeypatch.setattr(os, "_exit", ended.append)
     cli.main()

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from jobs_sandbox.answers import Answer
+from jobs_sandbox.blocks import Block
 from jobs_sandbox.commands import (
     COMMANDS,
     Invocation,
@@ -21,10 +21,10 @@ from jobs_sandbox.commands import (
     parse,
 )
 from jobs_sandbox.errors import AlreadyExists, Rejected, RequestFailed, UsageError
+from jobs_sandbox.executions import Executions
 from jobs_sandbox.formatting import error_text, escape
-from jobs_sandbox.known import KnownExecutions
 from jobs_sandbox.parameters import EVENTS, STATUSES
-from tests.unit.fakes import FakeSandbox
+from tests.unit.fakes import FakeSession
 
 PATIENCE = 10
 NEXT = "NextJobExecutionChangedEvent"
@@ -44,17 +44,17 @@ def mistake(line: str) -> UsageError:
 
 
 @pytest.fixture
-def sandbox() -> FakeSandbox:
-    return FakeSandbox()
+def sandbox() -> FakeSession:
+    return FakeSession()
 
 
 @pytest.fixture
-def known() -> KnownExecutions:
+def executions() -> Executions:
     """Job1 is queued, Job2, seen later, is not pending."""
-    known = KnownExecutions()
-    known.learn(Answer("JobExecutionsChangedEvent", {"jobs": {"QUEUED": [{"jobId": "Job1"}]}}))
-    known.learn(Answer("CreateJobOutput", {"jobId": "Job2"}))
-    return known
+    executions = Executions()
+    executions.learn(Block("JobExecutionsChangedEvent", {"jobs": {"QUEUED": [{"jobId": "Job1"}]}}))
+    executions.learn(Block("CreateJobOutput", {"jobId": "Job2"}))
+    return executions
 
 
 # Parsing
@@ -152,7 +152,7 @@ def test_document_byte_for_byte(document: str) -> None:
 )
 def test_mistakes(line: str, what: str) -> None:
     """A wrong line gets one clear message, which names the nearest right word."""
-    assert mistake(line).what == what
+    assert mistake(line).message == what
 
 
 @pytest.mark.parametrize(
@@ -163,7 +163,7 @@ def test_mistakes(line: str, what: str) -> None:
 )
 def test_illegal_job_ids(line: str, job_id: str) -> None:
     """What is not a job id never gets past the parser."""
-    assert "is not a job id: 1 to 64 letters, digits, - and _." in mistake(line.format(job_id)).what
+    assert "is not a job id: 1 to 64 letters, digits, - and _." in mistake(line.format(job_id)).message
 
 
 @pytest.mark.parametrize(
@@ -179,7 +179,7 @@ def test_illegal_job_ids(line: str, job_id: str) -> None:
 )
 def test_usage_line(line: str, todo: str) -> None:
     """A command with wrong arguments shows its own usage line."""
-    assert mistake(line).todo == todo
+    assert mistake(line).next_step == todo
 
 
 # Documents
@@ -187,7 +187,7 @@ def test_usage_line(line: str, todo: str) -> None:
 
 def caret(document: str) -> tuple[str, str]:
     """The line shown, up to the caret's column, and what it begins with at the caret."""
-    _, line, mark = mistake(f"create-job Job1 {document}").what.split("\n")
+    _, line, mark = mistake(f"create-job Job1 {document}").message.split("\n")
     assert mark.strip() == "^"
     columns, before = 0, ""
     for character in line:
@@ -224,7 +224,7 @@ def test_caret(document: str, before: str, place: str) -> None:
 
 def test_caret_in_combined_text() -> None:
     """Combining marks take no column of their own."""
-    _, line, mark = mistake('create-job J {"e\u0301":x}').what.split("\n")
+    _, line, mark = mistake('create-job J {"e\u0301":x}').message.split("\n")
     assert line == '  {"e\u0301":x}'
     assert mark == " " * 7 + "^"
 
@@ -238,19 +238,21 @@ def test_caret_in_a_long_line() -> None:
 
 def test_no_json() -> None:
     """The reason is the parser's own."""
-    assert mistake("create-job J {").what.startswith("the job document is not JSON: Expecting property name")
+    assert mistake("create-job J {").message.startswith("the job document is not JSON: Expecting property name")
 
 
 @pytest.mark.parametrize("name", ["NaN", "Infinity", "-Infinity"])
 def test_constants_are_no_json(name: str) -> None:
     """What Python takes for JSON and the service does not is refused by name."""
-    assert mistake(f'create-job J {{"a":{name}}}').what == f"the job document is not JSON: {name} is not a JSON value"
+    assert (
+        mistake(f'create-job J {{"a":{name}}}').message == f"the job document is not JSON: {name} is not a JSON value"
+    )
 
 
 @pytest.mark.parametrize("document", ["[" * 20_000, '{"a":' * 20_000, "[" * 20_000 + "]" * 20_000])
 def test_deep_document(document: str) -> None:
     """A document nested 20,000 deep gets one clear message."""
-    assert mistake(f"create-job J {document}").what == "the job document is nested too deeply."
+    assert mistake(f"create-job J {document}").message == "the job document is nested too deeply."
 
 
 @pytest.mark.parametrize("content", [b'{"a" :  1}\r\n', b"[1,\n2]\n\n", '{"é":"日本"}'.encode()])
@@ -289,7 +291,7 @@ def test_document_at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 )
 def test_unreadable_files(path: str, reason: str) -> None:
     """A file that cannot be read is named, with the reason."""
-    what = mistake(f"create-job Job1 file://{path}").what
+    what = mistake(f"create-job Job1 file://{path}").message
     assert what.startswith("the job document '")
     assert what.endswith(f"cannot be read: {reason}")
 
@@ -298,14 +300,14 @@ def test_file_that_is_no_text(tmp_path: Path) -> None:
     """A file that is not UTF-8 is told so."""
     path = tmp_path / "x"
     path.write_bytes(b'{"a":"\xff"}')
-    assert "cannot be read: 'utf-8' codec can't decode byte 0xff" in mistake(f"create-job Job1 file://{path}").what
+    assert "cannot be read: 'utf-8' codec can't decode byte 0xff" in mistake(f"create-job Job1 file://{path}").message
 
 
 def test_file_that_is_no_json(tmp_path: Path) -> None:
     """A file whose content is no JSON shows where it stops being JSON."""
     path = tmp_path / "x"
     path.write_text('{\n  "a": x\n}')
-    assert mistake(f"create-job Job1 file://{path}").what.split("\n")[1:] == ['  line 2:   "a": x', " " * 17 + "^"]
+    assert mistake(f"create-job Job1 file://{path}").message.split("\n")[1:] == ['  line 2:   "a": x', " " * 17 + "^"]
 
 
 @pytest.mark.parametrize(
@@ -390,7 +392,7 @@ NAMES = [
 def test_the_table() -> None:
     """The commands are the spec's, in its order, and ``wait``; those that change something say how to see whether."""
     assert list(COMMANDS) == [*NAMES, "wait", "help", "quit"]
-    assert {name for name, command in COMMANDS.items() if command.look} == {
+    assert {name for name, command in COMMANDS.items() if command.check_with} == {
         "create-job",
         "delete-job",
         "start-next-pending-job-execution",
@@ -422,18 +424,18 @@ def test_the_table() -> None:
         ("wait JobExecutionsChangedEvent ", []),
     ],
 )
-def test_completion(known: KnownExecutions, text: str, candidates: list[str]) -> None:
+def test_completion(executions: Executions, text: str, candidates: list[str]) -> None:
     """What can follow is completed, from the table and from what was seen, each with a meaning, the word replaced."""
-    found = list(complete(text, known))
+    found = list(complete(text, executions))
     assert [candidate for candidate, _, _ in found] == candidates
     assert all(meaning for _, meaning, _ in found)
     for candidate, _, replaced in found:
         assert f"{text[: len(text) - replaced]}{candidate}".lower().startswith(text.lower())
 
 
-def test_completion_of_job_ids(known: KnownExecutions) -> None:
+def test_completion_of_job_ids(executions: Executions) -> None:
     """A job id is completed with what is known of its execution."""
-    assert list(complete("delete-job J", known)) == [("Job2", "not pending", 1), ("Job1", "QUEUED", 1)]
+    assert list(complete("delete-job J", executions)) == [("Job2", "not pending", 1), ("Job1", "QUEUED", 1)]
 
 
 # Handlers
@@ -449,7 +451,7 @@ def test_completion_of_job_ids(known: KnownExecutions) -> None:
         ("update-job-execution Job1 failed", ("update_job_execution", "Job1", "FAILED")),
     ],
 )
-def test_data_plane_handlers(sandbox: FakeSandbox, line: str, call: tuple[str, ...]) -> None:
+def test_data_plane_handlers(sandbox: FakeSession, line: str, call: tuple[str, ...]) -> None:
     """A data plane command makes its one request and gives back the promise of its answer."""
     command, arguments = parsed(line)
     assert command.handler(sandbox, *arguments) is sandbox.fake_data.given[0]
@@ -461,12 +463,12 @@ def test_data_plane_handlers(sandbox: FakeSandbox, line: str, call: tuple[str, .
     ("line", "call"),
     [("create-job Job1 {} ", ("create_job", "Job1", "{} ")), ("delete-job Job1", ("delete_job", "Job1"))],
 )
-def test_control_plane_handlers(sandbox: FakeSandbox, line: str, call: tuple[str, ...]) -> None:
+def test_control_plane_handlers(sandbox: FakeSession, line: str, call: tuple[str, ...]) -> None:
     """A control plane command makes its one call, off the caller's thread."""
     command, arguments = parsed(line)
     pending = command.handler(sandbox, *arguments)
     assert pending is not None
-    assert pending.result(PATIENCE) == Answer("DeleteJobOutput", {"jobId": "Job1"})
+    assert pending.result(PATIENCE) == Block("DeleteJobOutput", {"jobId": "Job1"})
     assert sandbox.fake_control.calls == [call]
     assert sandbox.fake_data.calls == []
 
@@ -479,14 +481,14 @@ def test_control_plane_handlers(sandbox: FakeSandbox, line: str, call: tuple[str
         ("wait JobExecutionsChangedEvent 7", (7.0, "JobExecutionsChangedEvent")),
     ],
 )
-def test_wait_handler(sandbox: FakeSandbox, line: str, waited: tuple[float | None, str | None]) -> None:
+def test_wait_handler(sandbox: FakeSession, line: str, waited: tuple[float | None, str | None]) -> None:
     """``wait`` waits some seconds, or for an event, or for it within some seconds."""
     command, arguments = parsed(line)
     assert command.handler(sandbox, *arguments) is None
     assert sandbox.waited == [waited]
 
 
-def test_wait_for_seconds_within_seconds(sandbox: FakeSandbox) -> None:
+def test_wait_for_seconds_within_seconds(sandbox: FakeSession) -> None:
     """A timeout without an event makes no sense, and the usage line says what does."""
     command, arguments = parsed("wait 5 3")
     with pytest.raises(UsageError) as caught:
@@ -497,13 +499,13 @@ def test_wait_for_seconds_within_seconds(sandbox: FakeSandbox) -> None:
     assert sandbox.waited == []
 
 
-def test_help_handler(sandbox: FakeSandbox) -> None:
+def test_help_handler(sandbox: FakeSession) -> None:
     """``help`` shows the help."""
     assert parsed("help").command.handler(sandbox) is None
     assert sandbox.helped == 1
 
 
-def test_quit_handler(sandbox: FakeSandbox) -> None:
+def test_quit_handler(sandbox: FakeSession) -> None:
     """``quit`` leaves."""
     with pytest.raises(Quit):
         parsed("quit").command.handler(sandbox)
@@ -513,16 +515,16 @@ def test_quit_handler(sandbox: FakeSandbox) -> None:
 
 
 def exists(*, retried: bool) -> AlreadyExists:
-    error = AlreadyExists("exists", todo="choose another job id")
+    error = AlreadyExists("exists", next_step="choose another job id")
     error.retried = retried
     error.job_arn = "arn:job"
     return error
 
 
-def create(sandbox: FakeSandbox, error: Exception) -> Any:
+def create(sandbox: FakeSession, error: Exception) -> Any:
     """What becomes of creating Job1 when the control plane raises ``error``."""
 
-    def fail() -> Answer:
+    def fail() -> Block:
         raise error
 
     sandbox.fake_control.outcome = fail
@@ -531,11 +533,11 @@ def create(sandbox: FakeSandbox, error: Exception) -> Any:
     return pending.exception(PATIENCE) or pending.result()
 
 
-def described(document: object) -> Answer:
-    return Answer("DescribeJobExecutionResponse", {"execution": {"jobId": "Job1", "jobDocument": document}})
+def described(document: object) -> Block:
+    return Block("DescribeJobExecutionResponse", {"execution": {"jobId": "Job1", "jobDocument": document}})
 
 
-def test_retry_finds_its_own_job(sandbox: FakeSandbox) -> None:
+def test_retry_finds_its_own_job(sandbox: FakeSession) -> None:
     """A job that a retry finds there, with the very document, was made by the first attempt: no failure."""
     sandbox.fake_data.outcome = described({"a": [1]})
     answer = create(sandbox, exists(retried=True))
@@ -546,7 +548,7 @@ def test_retry_finds_its_own_job(sandbox: FakeSandbox) -> None:
 
 
 @pytest.mark.parametrize("document", [{"a": [2]}, {}, None, "x"])
-def test_retry_finds_another_job(sandbox: FakeSandbox, document: object) -> None:
+def test_retry_finds_another_job(sandbox: FakeSession, document: object) -> None:
     """A job that a retry finds there with another document is someone else's: a certain failure."""
     sandbox.fake_data.outcome = described(document)
     error = exists(retried=True)
@@ -559,12 +561,12 @@ def test_retry_finds_another_job(sandbox: FakeSandbox, document: object) -> None
     [
         Rejected({"code": "ResourceNotFound", "message": "no"}, b""),
         RequestFailed("no answer"),
-        Answer("DescribeJobExecutionResponse", None, b"?"),
-        Answer("DescribeJobExecutionResponse", {"execution": "?"}),
-        Answer("DescribeJobExecutionResponse", {"timestamp": 1}),
+        Block("DescribeJobExecutionResponse", None, b"?"),
+        Block("DescribeJobExecutionResponse", {"execution": "?"}),
+        Block("DescribeJobExecutionResponse", {"timestamp": 1}),
     ],
 )
-def test_retry_cannot_see_the_job(sandbox: FakeSandbox, outcome: Answer | Exception) -> None:
+def test_retry_cannot_see_the_job(sandbox: FakeSession, outcome: Block | Exception) -> None:
     """When a job that a retry finds there cannot be looked at, the outcome is unknown."""
     sandbox.fake_data.outcome = outcome
     error = exists(retried=True)
@@ -572,7 +574,7 @@ def test_retry_cannot_see_the_job(sandbox: FakeSandbox, outcome: Answer | Except
     assert error.uncertain
 
 
-def test_no_retry_finds_a_job(sandbox: FakeSandbox) -> None:
+def test_no_retry_finds_a_job(sandbox: FakeSession) -> None:
     """Without a retry, a job that exists is a failure, and nothing is looked at."""
     error = exists(retried=False)
     assert create(sandbox, error) is error
@@ -608,7 +610,7 @@ def test_any_line(line: str) -> None:
         assert invocation is None or invocation.command in COMMANDS.values()
     assert is_open_document(line) in (True, False)
     assert "\n".join(logical_lines(line)) == line
-    for candidate, meaning, replaced in complete(line, KnownExecutions()):
+    for candidate, meaning, replaced in complete(line, Executions()):
         assert (candidate != "", meaning != "", 0 <= replaced <= len(line)) == (True, True, True)
 
 
@@ -629,5 +631,5 @@ def test_any_document(value: object) -> None:
 
 def test_a_document_in_quotes() -> None:
     """Quotes around a document, which a shell would need, are named as the mistake."""
-    assert "not JSON (there are no quotes around it" in mistake("create-job Job1 '{\"a\": 1}'").what
-    assert "quotes" not in mistake("create-job Job1 {a}").what.split("\n")[0].split(":")[0]
+    assert "not JSON (there are no quotes around it" in mistake("create-job Job1 '{\"a\": 1}'").message
+    assert "quotes" not in mistake("create-job Job1 {a}").message.split("\n")[0].split(":")[0]

@@ -11,7 +11,7 @@ from contextlib import suppress
 import pytest
 
 from jobs_sandbox import console as console_module
-from jobs_sandbox.answers import Answer
+from jobs_sandbox.blocks import Block
 from jobs_sandbox.console import Console
 from jobs_sandbox.errors import SandboxError
 from jobs_sandbox.formatting import block_text
@@ -46,7 +46,7 @@ def blocked() -> Iterator[tuple[Console, Blocked]]:
     """A console whose terminal is blocked, its writer stuck in a first block."""
     stream = Blocked()
     console = Console("text", stream, io.StringIO())
-    console.response(Answer("First", {}))
+    console.response(Block("First", {}))
     assert stream.reached.wait(PATIENCE)
     yield console, stream
     stream.opened.set()
@@ -60,11 +60,11 @@ def titles(text: str) -> list[str]:
 def test_where_things_go(screen: Screen) -> None:
     """Blocks go to stdout, everything about the program itself to stderr."""
     console = screen.console
-    console.response(Answer("A", {}))
+    console.response(Block("A", {}))
     console.notice("notice")
-    console.event(Answer("B", {}))
+    console.event(Block("B", {}))
     console.warning("warning")
-    console.rejected(Answer("C", {}))
+    console.rejected(Block("C", {}))
     console.error(SandboxError("error", cause="cause"))
     assert titles(screen.stdout) == ["A", "B", "C"]
     assert screen.stderr == "notice\nwarning\nerror\n  likely cause: cause\n"
@@ -74,13 +74,13 @@ def test_json_lines() -> None:
     """With ``--output json``, everything is one object a line."""
     screen = Screen("json")
     console = screen.console
-    console.response(Answer("A", {"x": 1}))
-    console.event(Answer("B", None, b"?", "why"))
-    console.rejected(Answer("C", {}))
+    console.response(Block("A", {"x": 1}))
+    console.event(Block("B", None, b"?", "why"))
+    console.rejected(Block("C", {}))
     console.notice("connected")
     console.notice("text\nfor people", endpoint="e", port=1)
     console.warning("careful\x1b")
-    console.error(SandboxError("failed", todo="retry"))
+    console.error(SandboxError("failed", next_step="retry"))
     console.close()
     assert [json.loads(line) for line in screen.stdout.splitlines()] == [
         {"type": "A", "body": {"x": 1}},
@@ -113,9 +113,9 @@ def test_no_colour(output: str) -> None:
 
 
 def everything(console: Console) -> None:
-    console.response(Answer("R", {}))
-    console.event(Answer("E", {}))
-    console.rejected(Answer("X", {}))
+    console.response(Block("R", {}))
+    console.event(Block("E", {}))
+    console.rejected(Block("X", {}))
     console.notice("notice")
     console.warning("warning\nmore")
     console.error(SandboxError("error", cause="cause"))
@@ -145,7 +145,7 @@ def test_whole_blocks_from_many_threads(screen: Screen) -> None:
 
     def show(thread: int) -> None:
         for number in range(100):
-            screen.console.event(Answer(f"T{thread}", {"n": number, "filler": ["x"] * 5}))
+            screen.console.event(Block(f"T{thread}", {"n": number, "filler": ["x"] * 5}))
 
     threads = [threading.Thread(target=show, args=(thread,)) for thread in range(8)]
     for thread in threads:
@@ -156,7 +156,7 @@ def test_whole_blocks_from_many_threads(screen: Screen) -> None:
     assert len(blocks) == 800
     for thread_number in range(8):
         mine = [block for block in blocks if titles(block) == [f"T{thread_number}"]]
-        expected = [Answer(f"T{thread_number}", {"n": number, "filler": ["x"] * 5}) for number in range(100)]
+        expected = [Block(f"T{thread_number}", {"n": number, "filler": ["x"] * 5}) for number in range(100)]
         assert mine == [block_text(answer).rstrip("\n") for answer in expected]
 
 
@@ -186,7 +186,7 @@ def test_order_across_streams() -> None:
     with holder:  # so that it is all written in one batch
         console.notice("start")
         for number in range(3):
-            console.response(Answer("CreateJobOutput", {"jobId": number}))
+            console.response(Block("CreateJobOutput", {"jobId": number}))
             console.notice(f"notice{number}")
     console.close()
     assert story == ["err: start", *(f"{to}{n}" for n in range(3) for to in ("out: ", "err: notice"))]
@@ -197,7 +197,7 @@ def test_a_blocked_terminal_blocks_nobody(blocked: tuple[Console, Blocked], kind
     """While the terminal is blocked, showing returns at once; all is written in order when it opens."""
     console, stream = blocked
     for number in range(500):
-        getattr(console, kind)(Answer(f"N{number}", {}))
+        getattr(console, kind)(Block(f"N{number}", {}))
     console.warning("w")
     console.notice("n")
     console.error(SandboxError("e"))
@@ -213,7 +213,7 @@ def test_a_full_pipe_blocks_nobody() -> None:
     with os.fdopen(write, "w") as stream:
         console = Console("text", stream, io.StringIO())
         for number in range(2000):
-            console.event(Answer(f"N{number}", {"filler": "x" * 200}))
+            console.event(Block(f"N{number}", {"filler": "x" * 200}))
         text = b""
         with os.fdopen(read, "rb") as reader:
             while f"N1999 {'─' * 5}".encode() not in text:
@@ -227,11 +227,11 @@ def test_events_past_the_bound(monkeypatch: pytest.MonkeyPatch, blocked: tuple[C
     monkeypatch.setattr(console_module, "EVENT_LIMIT", 5)
     console, stream = blocked
     for number in range(12):
-        console.event(Answer(f"E{number}", {}))
-    console.response(Answer("R", {}))
+        console.event(Block(f"E{number}", {}))
+    console.response(Block("R", {}))
     stream.opened.set()
     console.flush()
-    console.event(Answer("Later", {}))
+    console.event(Block("Later", {}))
     console.flush()
     assert titles(stream.getvalue()) == ["First", "E0", "E1", "E2", "E3", "E4", "R", "Later"]
     assert console._stderr.getvalue() == "7 events were dropped: the terminal was blocked\n"  # type: ignore[attr-defined]
@@ -242,7 +242,7 @@ def test_bytes_past_the_bound(monkeypatch: pytest.MonkeyPatch, blocked: tuple[Co
     monkeypatch.setattr(console_module, "EVENT_BYTES", 100)
     console, stream = blocked
     for number in range(4):
-        console.event(Answer(f"E{number}", {}, b"x" * 60))
+        console.event(Block(f"E{number}", {}, b"x" * 60))
     stream.opened.set()
     console.flush()
     assert titles(stream.getvalue()) == ["First", "E0", "E1"]
@@ -261,7 +261,7 @@ def test_a_closed_stdout(error: Exception) -> None:
     console = Console("text", Failing(), io.StringIO(), on_closed=lambda: told.append("closed"))
     assert not console.closed
     for _ in range(3):
-        console.response(Answer("A", {}))
+        console.response(Block("A", {}))
         console.flush()
         assert console.closed
     console.close()
@@ -271,7 +271,7 @@ def test_a_closed_stdout(error: Exception) -> None:
 def test_nobody_listens_to_a_closed_stdout() -> None:
     """Whoever does not ask to be told is not."""
     console = Console("text", Gone(), io.StringIO())
-    console.response(Answer("A", {}))
+    console.response(Block("A", {}))
     console.close()
     assert console.closed
 
@@ -279,7 +279,7 @@ def test_nobody_listens_to_a_closed_stdout() -> None:
 def test_flush_waits(blocked: tuple[Console, Blocked]) -> None:
     """``flush`` returns when all that was shown before is written, and not earlier."""
     console, stream = blocked
-    console.response(Answer("Second", {}))
+    console.response(Block("Second", {}))
     flushed = threading.Event()
     seen: list[str] = []
 
@@ -309,7 +309,7 @@ def test_close_writes_what_is_left() -> None:
     screen = Screen()
     (writer,) = set(threading.enumerate()) - before
     for number in range(50):
-        screen.console.event(Answer(f"N{number}", {}))
+        screen.console.event(Block(f"N{number}", {}))
     screen.console.close()
     assert titles(screen.out.getvalue()) == [f"N{number}" for number in range(50)]
     writer.join(PATIENCE)
@@ -326,9 +326,9 @@ def test_paint(screen: Screen) -> None:
         painted.append(screen.out.getvalue().removeprefix(before))
 
     screen.console.paint = paint
-    screen.console.response(Answer("A", {}))
+    screen.console.response(Block("A", {}))
     screen.console.flush()
-    screen.console.response(Answer("B", {}))
+    screen.console.response(Block("B", {}))
     screen.console.flush()
     assert [titles(text) for text in painted] == [["A"], ["B"]]
 
@@ -342,7 +342,7 @@ def test_paint_that_fails(screen: Screen) -> None:
         raise OSError
 
     screen.console.paint = paint
-    screen.console.response(Answer("A", {}))
+    screen.console.response(Block("A", {}))
     screen.console.flush()
     assert screen.console.closed
 
@@ -368,9 +368,9 @@ def test_a_full_disk_is_a_failure() -> None:
     """Output that cannot be written is a failure with its reason; nobody waits for ever."""
     closed: list[bool] = []
     console = Console("text", Full(), io.StringIO(), on_closed=lambda: closed.append(True))
-    console.response(Answer("R", {}))
+    console.response(Block("R", {}))
     console.flush()
-    console.response(Answer("R", {}))
+    console.response(Block("R", {}))
     console.close()
     assert console.closed
     assert "No space left" in console.failure
@@ -382,7 +382,7 @@ def test_a_broken_stderr_does_not_stop_stdout() -> None:
     out = io.StringIO()
     console = Console("text", out, Full())
     console.warning("careful")
-    console.response(Answer("R", {}))
+    console.response(Block("R", {}))
     console.close()
     assert "R" in out.getvalue()
     assert not console.closed
@@ -396,7 +396,7 @@ def test_a_painter_that_breaks() -> None:
         raise RuntimeError
 
     console.paint = broken
-    console.response(Answer("R", {}))
+    console.response(Block("R", {}))
     console.flush()
     console.close()
     assert console.failure == "RuntimeError"
@@ -412,6 +412,6 @@ def test_closing_may_be_bounded() -> None:
         write()
 
     console.paint = blocked
-    console.response(Answer("R", {}))
+    console.response(Block("R", {}))
     console.close(0.05)
     go.set()

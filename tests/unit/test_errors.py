@@ -8,8 +8,8 @@ from jobs_sandbox.errors import AlreadyExists, Rejected, RequestFailed, SandboxE
 @pytest.mark.parametrize("kind", [SandboxError, StartError, UsageError, RequestFailed, AlreadyExists])
 def test_parts(kind: type[SandboxError]) -> None:
     """An error says what happened, why, and what to do; as text it is what happened."""
-    error = kind("what", cause="cause", todo="todo")
-    assert (str(error), error.what, error.cause, error.todo, error.place) == ("what", "what", "cause", "todo", {})
+    error = kind("what", cause="cause", next_step="todo")
+    assert (str(error), error.message, error.cause, error.next_step) == ("what", "what", "cause", "todo")
     assert isinstance(error, SandboxError)
 
 
@@ -24,5 +24,5 @@ def test_parts(kind: type[SandboxError]) -> None:
 def test_rejected(body: dict[str, object] | None, what: str) -> None:
     """A rejection is the service's code and message."""
     error = Rejected(body, b"x")
-    assert error.what == f"the service rejected the request: {what}"
+    assert error.message == f"the service rejected the request: {what}"
     assert (error.body, error.payload) == (body, b"x")

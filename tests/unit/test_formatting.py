@@ -1,4 +1,4 @@
-"""Answers, events and errors become exactly this text."""
+"""Blocks, events and errors become exactly this text."""
 
 import json
 
@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs_sandbox.answers import Answer
+from jobs_sandbox.blocks import Block
 from jobs_sandbox.errors import SandboxError, UsageError
 from jobs_sandbox.formatting import block_json, block_text, error_json, error_text, escape, header, json_line
 
@@ -52,7 +52,7 @@ def test_block_of_the_spec() -> None:
             "startedAt": None,
         },
     }
-    assert block_text(Answer("NextJobExecutionChangedEvent", event)) == (
+    assert block_text(Block("NextJobExecutionChangedEvent", event)) == (
         "─── NextJobExecutionChangedEvent ───────────────────────────────────────\n"
         "{\n"
         '  "execution" : {\n'
@@ -72,18 +72,18 @@ def test_block_of_the_spec() -> None:
 
 def test_empty_containers() -> None:
     """Empty containers are ``[]`` and ``{}``."""
-    assert '{\n  "a" : [],\n  "b" : {}\n}' in block_text(Answer("T", {"b": {}, "a": []}))
+    assert '{\n  "a" : [],\n  "b" : {}\n}' in block_text(Block("T", {"b": {}, "a": []}))
 
 
 def test_empty_body() -> None:
     """A body without fields is ``{}``, not missing."""
-    assert block_text(Answer("T", {})).splitlines()[1:] == ["{}", ""]
+    assert block_text(Block("T", {})).splitlines()[1:] == ["{}", ""]
 
 
 def test_create_job_output() -> None:
     """CreateJobOutput is the three lines of the spec, an absent description ``<nil>``."""
     body = {"jobId": "Job1", "jobArn": "arn:aws:iot:us-east-1:1:job/Job1", "description": None}
-    assert block_text(Answer("CreateJobOutput", body)).splitlines()[1:] == [
+    assert block_text(Block("CreateJobOutput", body)).splitlines()[1:] == [
         "description: <nil>",
         "jobArn: arn:aws:iot:us-east-1:1:job/Job1",
         "jobId: Job1",
@@ -93,12 +93,12 @@ def test_create_job_output() -> None:
 
 def test_delete_job_output() -> None:
     """DeleteJobOutput names the job."""
-    assert block_text(Answer("DeleteJobOutput", {"jobId": "Job1"})).splitlines()[1:] == ["jobId: Job1", ""]
+    assert block_text(Block("DeleteJobOutput", {"jobId": "Job1"})).splitlines()[1:] == ["jobId: Job1", ""]
 
 
 def test_help_block() -> None:
     """The help is shown as its lines."""
-    assert block_text(Answer("Help", {"lines": ["a", "  b"]})).splitlines()[1:] == ["a", "  b", ""]
+    assert block_text(Block("Help", {"lines": ["a", "  b"]})).splitlines()[1:] == ["a", "  b", ""]
 
 
 @pytest.mark.parametrize("title", ["A", "GetPendingJobExecutionsResponse", "Service Request Rejected"])
@@ -111,20 +111,20 @@ def test_header_width(title: str) -> None:
 def test_text_beyond_ascii() -> None:
     """Text beyond ASCII is shown as itself."""
     body = {"name": "Überprüfung 日本 🎉"}
-    assert '"name" : "Überprüfung 日本 🎉"' in block_text(Answer("T", body))
-    assert '"name": "Überprüfung 日本 🎉"' in block_json(Answer("T", body))
+    assert '"name" : "Überprüfung 日本 🎉"' in block_text(Block("T", body))
+    assert '"name": "Überprüfung 日本 🎉"' in block_json(Block("T", body))
 
 
 def test_note() -> None:
     """A note stands in parentheses under the header, and is a field of its own in JSON."""
-    answer = Answer("T", {}, note="late answer to: x")
+    answer = Block("T", {}, note="late answer to: x")
     assert block_text(answer).splitlines()[1:3] == ["(late answer to: x)", "{}"]
     assert json.loads(block_json(answer)) == {"type": "T", "body": {}, "note": "late answer to: x"}
 
 
 def test_json_block() -> None:
     """With ``--output json`` a block is one line with its type and body, and nothing else."""
-    assert block_json(Answer("T", {"b": 1, "a": None}, b"{}")) == '{"type": "T", "body": {"b": 1, "a": null}}\n'
+    assert block_json(Block("T", {"b": 1, "a": None}, b"{}")) == '{"type": "T", "body": {"b": 1, "a": null}}\n'
 
 
 @pytest.mark.parametrize(
@@ -138,7 +138,7 @@ def test_json_block() -> None:
 )
 def test_unreadable_payload(payload: bytes, shown: str) -> None:
     """A payload that cannot be read is shown as it came, escaped, on one line."""
-    answer = Answer("T", None, payload, "why")
+    answer = Block("T", None, payload, "why")
     assert block_text(answer).splitlines()[1:] == ["(why)", shown, ""]
     as_json = json.loads(block_json(answer))
     assert (as_json.keys(), as_json["note"]) == ({"type", "raw", "note"}, "why")
@@ -147,7 +147,7 @@ def test_unreadable_payload(payload: bytes, shown: str) -> None:
 
 def test_too_deep_to_lay_out() -> None:
     """What is nested too deeply to lay out is shown as it came, and the reason is told."""
-    answer = Answer("T", {"a": nested(DEEP)}, b'{"a":[[]]}')
+    answer = Block("T", {"a": nested(DEEP)}, b'{"a":[[]]}')
     assert block_text(answer).splitlines()[1:] == ["(nested too deeply to lay out; as it came)", '{"a":[[]]}', ""]
     raw = {"type": "T", "raw": '{"a":[[]]}', "note": "nested too deeply to lay out; as it came"}
     assert json.loads(block_json(answer)) == raw
@@ -155,7 +155,7 @@ def test_too_deep_to_lay_out() -> None:
 
 def test_too_deep_keeps_its_note() -> None:
     """A note that is there already outlives a layout that fails."""
-    answer = Answer("T", {"a": nested(DEEP)}, b"{}", "late")
+    answer = Block("T", {"a": nested(DEEP)}, b"{}", "late")
     assert block_text(answer).splitlines()[1] == "(late)"
     assert json.loads(block_json(answer))["note"] == "late"
 
@@ -163,7 +163,7 @@ def test_too_deep_keeps_its_note() -> None:
 @unsafe
 def test_unsafe_in_block(text: str) -> None:
     """Nothing that drives a terminal leaves a block unescaped, wherever it stands; its JSON still parses."""
-    shown = block_text(Answer(f"T{text}", {f"k{text}": [text]}, note=f"n{text}"))
+    shown = block_text(Block(f"T{text}", {f"k{text}": [text]}, note=f"n{text}"))
     assert all(harmless(line) for line in shown.split("\n"))
     assert len(shown.split("\n")) == 9
     body = shown.split("\n", 2)[2]
@@ -174,7 +174,7 @@ def test_unsafe_in_block(text: str) -> None:
 def test_unsafe_in_fields(text: str) -> None:
     """The control plane's answers are escaped too."""
     body = {"description": text, "jobArn": text, "jobId": text}
-    assert block_text(Answer("CreateJobOutput", body)).splitlines()[1:] == [
+    assert block_text(Block("CreateJobOutput", body)).splitlines()[1:] == [
         f"description: {escape(text)}",
         f"jobArn: {escape(text)}",
         f"jobId: {escape(text)}",
@@ -185,7 +185,7 @@ def test_unsafe_in_fields(text: str) -> None:
 @unsafe
 def test_unsafe_in_json_line(text: str) -> None:
     """A line of JSON is escaped and says the same."""
-    line = block_json(Answer(text, {text: text}, note=text))
+    line = block_json(Block(text, {text: text}, note=text))
     assert line.endswith("\n")
     assert harmless(line[:-1])
     assert json.loads(line) == {"type": text, "body": {text: text}, "note": text}
@@ -194,7 +194,7 @@ def test_unsafe_in_json_line(text: str) -> None:
 @unsafe
 def test_unsafe_in_error(text: str) -> None:
     """Errors are escaped in both outputs; a line break in them only ends a line."""
-    error = SandboxError(f"what {text}", cause=f"cause {text}", todo=f"todo {text}")
+    error = SandboxError(f"what {text}", cause=f"cause {text}", next_step=f"todo {text}")
     assert all(harmless(line) for line in error_text(error).split("\n"))
     line = error_json(error)
     assert harmless(line[:-1])
@@ -221,7 +221,7 @@ def test_any_value_is_valid_json(value: object) -> None:
 @given(json_values)
 def test_any_block_is_safe(value: object) -> None:
     """Whatever the body, its block is safe line by line, and its JSON says the same."""
-    lines = block_text(Answer("T", {"v": value})).split("\n")
+    lines = block_text(Block("T", {"v": value})).split("\n")
     assert all(harmless(line) for line in lines)
     assert repr(json.loads("\n".join(lines[1:]))) == repr(json.loads(json.dumps({"v": value}, sort_keys=True)))
 
@@ -229,14 +229,14 @@ def test_any_block_is_safe(value: object) -> None:
 def test_no_numbers() -> None:
     """NaN and the infinities, which JSON does not know, are shown by name in JSON lines."""
     values = [float("nan"), float("inf"), -float("inf"), {"x": float("nan")}, "NaN", 1.5]
-    line = block_json(Answer("T", {"v": values, "é": 1}))
+    line = block_json(Block("T", {"v": values, "é": 1}))
     assert json.loads(line)["body"]["v"] == ["NaN", "Infinity", "-Infinity", {"x": "NaN"}, "NaN", 1.5]
     assert '"é": 1' in line
 
 
 def test_error_lines() -> None:
     """An error says what happened, the likely cause and what to do, a line each."""
-    error = SandboxError("it failed", cause="the network", todo="try again.")
+    error = SandboxError("it failed", cause="the network", next_step="try again.")
     assert error_text(error) == "it failed\n  likely cause: the network\n  next: try again.\n"
     assert json.loads(error_json(error)) == {
         "type": "Error",
@@ -255,9 +255,8 @@ def test_error_leaves_out_what_it_does_not_know() -> None:
 def test_error_in_a_script() -> None:
     """An error in a script names its line, and in JSON the command as well."""
     error = UsageError("no such command")
-    error.place = {"line": 7, "command": "frob"}
-    assert error_text(error) == "line 7: no such command\n"
-    assert json.loads(error_json(error)) == {
+    assert error_text(error, {"line": 7, "command": "frob"}) == "line 7: no such command\n"
+    assert json.loads(error_json(error, {"line": 7, "command": "frob"})) == {
         "type": "Error",
         "message": "no such command",
         "line": 7,

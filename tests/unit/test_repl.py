@@ -19,13 +19,13 @@ from prompt_toolkit.history import InMemoryHistory
 from prompt_toolkit.input import PipeInput, create_pipe_input
 from prompt_toolkit.output import DummyOutput
 
-from jobs_sandbox.answers import Answer
+from jobs_sandbox.app import Terminated
+from jobs_sandbox.blocks import Block
 from jobs_sandbox.errors import Rejected
-from jobs_sandbox.known import KnownExecutions
-from jobs_sandbox.program import Terminated
+from jobs_sandbox.executions import Executions
 from jobs_sandbox.repl import Repl, _Painter, _TableCompleter, history_path, open_history, run_repl
 from jobs_sandbox.settings import Settings
-from tests.unit.fakes import Stage
+from tests.unit.fakes import FakeRun
 
 SETTINGS = Settings("host", "cert", "key", "us-east-1", "Lamp", "test-1")
 
@@ -45,30 +45,30 @@ def keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[PipeInput]
         yield keyboard
 
 
-def test_runs_lines_until_quit(keys: PipeInput, stage: Stage) -> None:
+def test_runs_lines_until_quit(keys: PipeInput, stage: FakeRun) -> None:
     """Each line is run; quit leaves; the executions are asked for once, for the toolbar."""
     keys.send_text("describe-job-execution Job1\rquit\r")
-    stage.data.outcome = Answer("DescribeJobExecutionResponse", {"execution": {"jobId": "Job1"}})
+    stage.data.outcome = Block("DescribeJobExecutionResponse", {"execution": {"jobId": "Job1"}})
     run_repl(stage.session, stage.screen.console, SETTINGS)
     assert stage.data.calls == [("get_pending_job_executions",), ("describe_job_execution", "Job1")]
     assert "DescribeJobExecutionResponse" in stage.screen.stdout
 
 
-def test_end_of_input_leaves(keys: PipeInput, stage: Stage) -> None:
+def test_end_of_input_leaves(keys: PipeInput, stage: FakeRun) -> None:
     """Ctrl-D on an empty line leaves."""
     keys.send_text("\x04")
     run_repl(stage.session, stage.screen.console, SETTINGS)
     assert stage.screen.stderr == ""
 
 
-def test_interrupt_drops_the_line(keys: PipeInput, stage: Stage) -> None:
+def test_interrupt_drops_the_line(keys: PipeInput, stage: FakeRun) -> None:
     """Ctrl-C at the prompt drops what was typed."""
     keys.send_text("nonsense\x03quit\r")
     run_repl(stage.session, stage.screen.console, SETTINGS)
     assert stage.screen.stderr == ""
 
 
-def test_a_signal_ends_the_prompt(keys: PipeInput, stage: Stage) -> None:
+def test_a_signal_ends_the_prompt(keys: PipeInput, stage: FakeRun) -> None:
     """What a signal's handler raises, in whatever callback it happens to run, ends the prompt."""
     repl = Repl(stage.session, stage.screen.console, SETTINGS)
 
@@ -82,7 +82,7 @@ def test_a_signal_ends_the_prompt(keys: PipeInput, stage: Stage) -> None:
         repl._prompt.prompt(pre_run=send)
 
 
-def test_errors_are_told_once(keys: PipeInput, stage: Stage) -> None:
+def test_errors_are_told_once(keys: PipeInput, stage: FakeRun) -> None:
     """A mistake is told; a rejection is its own block and nothing more; the prompt goes on."""
     stage.data.outcome = Rejected({"code": "ResourceNotFound", "message": "gone"}, b"")
     keys.send_text("nonsense\rdescribe-job-execution Job1\rquit\r")
@@ -92,7 +92,7 @@ def test_errors_are_told_once(keys: PipeInput, stage: Stage) -> None:
     assert "ResourceNotFound" not in stage.screen.stderr
 
 
-def test_interrupt_stops_waiting(keys: PipeInput, stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_interrupt_stops_waiting(keys: PipeInput, stage: FakeRun, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ctrl-C while a command waits, or while its output is written, gives the prompt back."""
 
     def interrupted(*_: object) -> None:
@@ -111,7 +111,7 @@ def test_interrupt_stops_waiting(keys: PipeInput, stage: Stage, monkeypatch: pyt
     assert "Help" not in stage.screen.stdout
 
 
-def test_an_event_as_the_prompt_ends(keys: PipeInput, stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_event_as_the_prompt_ends(keys: PipeInput, stage: FakeRun, monkeypatch: pytest.MonkeyPatch) -> None:
     """An event in the moment in which the prompt ends does no harm to the thread that brings it."""
     repl = Repl(stage.session, stage.screen.console, SETTINGS)
 
@@ -123,7 +123,7 @@ def test_an_event_as_the_prompt_ends(keys: PipeInput, stage: Stage, monkeypatch:
 
 
 def test_dumb_terminals_have_a_prompt_too(
-    keys: PipeInput, stage: Stage, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    keys: PipeInput, stage: FakeRun, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """On a dumb terminal the prompt is plain text."""
     monkeypatch.setenv("TERM", "dumb")
@@ -132,12 +132,12 @@ def test_dumb_terminals_have_a_prompt_too(
     assert capsys.readouterr().out.startswith("jobs-sandbox> quit")
 
 
-def test_toolbar(keys: PipeInput, stage: Stage) -> None:
+def test_toolbar(keys: PipeInput, stage: FakeRun) -> None:
     """The toolbar tells state, counts, thing and endpoint; while reconnecting, for how long."""
     repl = Repl(stage.session, stage.screen.console, SETTINGS)
     stage.session.connection("connected", "")
     assert repl._toolbar() == " connected │ ? queued, ? in progress │ Lamp │ host:8883"
-    stage.session.event(Answer("JobExecutionsChangedEvent", {"jobs": {"QUEUED": [{"jobId": "Job1"}]}}))
+    stage.session.event(Block("JobExecutionsChangedEvent", {"jobs": {"QUEUED": [{"jobId": "Job1"}]}}))
     stage.session.connection("reconnecting", "lost")
     stage.session.since = time.monotonic() - 12.4
     assert repl._toolbar() == " reconnecting for 12 s │ 1 queued, 0 in progress │ Lamp │ host:8883"
@@ -161,9 +161,9 @@ def test_toolbar(keys: PipeInput, stage: Stage) -> None:
 )
 def test_completion(text: str, expected: list[str]) -> None:
     """Completions come from the command table and from the job ids seen, the latest first."""
-    known = KnownExecutions()
-    known.learn(Answer("", {"jobs": {"QUEUED": [{"jobId": "Job1"}, {"jobId": "Job2"}]}}))
-    found = list(_TableCompleter(known).get_completions(Document(text), CompleteEvent()))
+    executions = Executions()
+    executions.learn(Block("", {"jobs": {"QUEUED": [{"jobId": "Job1"}, {"jobId": "Job2"}]}}))
+    found = list(_TableCompleter(executions).get_completions(Document(text), CompleteEvent()))
     assert [completion.text for completion in found] == expected
     assert all(completion.display_meta_text for completion in found)
 
@@ -172,7 +172,7 @@ def test_completion_of_file_names(tmp_path: Path) -> None:
     """After ``file://`` the names of files are completed."""
     (tmp_path / "document.json").touch()
     text = f"create-job New file://{tmp_path}/doc"
-    [completion] = _TableCompleter(KnownExecutions()).get_completions(Document(text), CompleteEvent())
+    [completion] = _TableCompleter(Executions()).get_completions(Document(text), CompleteEvent())
     assert completion.text == "ument.json"
 
 
@@ -252,7 +252,7 @@ def test_painter_without_a_prompt() -> None:
     assert wrote == ["block"]
 
 
-def test_painter_with_a_prompt(keys: PipeInput, stage: Stage) -> None:
+def test_painter_with_a_prompt(keys: PipeInput, stage: FakeRun) -> None:
     """While a prompt is shown, its own thread writes, and the writer's error comes back to the writer."""
     repl = Repl(stage.session, stage.screen.console, SETTINGS)
     painter = _Painter(repl._prompt)

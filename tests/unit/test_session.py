@@ -11,31 +11,31 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs_sandbox import background
 from jobs_sandbox import session as session_module
-from jobs_sandbox.answers import Answer, Pending
+from jobs_sandbox import threads
+from jobs_sandbox.blocks import Block, Pending
 from jobs_sandbox.commands import COMMANDS, Quit
 from jobs_sandbox.errors import Rejected, RequestFailed, SandboxError, UsageError
 from jobs_sandbox.session import run_script
-from tests.unit.fakes import FakeData, Outcome, Screen, Stage, pending
+from tests.unit.fakes import FakeData, FakeRun, Outcome, Screen, pending
 from tests.unit.test_console import Gone, titles
 
 PATIENCE = 10
-PENDING = Answer("GetPendingJobExecutionsResponse", {"queuedJobs": [{"jobId": "Job1"}], "inProgressJobs": []})
-UPDATED = Answer("UpdateJobExecutionResult", {"executionState": None})
-CHANGED = Answer("JobExecutionsChangedEvent", {"jobs": {}})
-NEXT = Answer("NextJobExecutionChangedEvent", {})
+PENDING = Block("GetPendingJobExecutionsResponse", {"queuedJobs": [{"jobId": "Job1"}], "inProgressJobs": []})
+UPDATED = Block("UpdateJobExecutionResult", {"executionState": None})
+CHANGED = Block("JobExecutionsChangedEvent", {"jobs": {}})
+NEXT = Block("NextJobExecutionChangedEvent", {})
 
 
 @pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch, screen: Screen) -> Stage:
+def impatient(monkeypatch: pytest.MonkeyPatch, screen: Screen) -> FakeRun:
     """A session that gives up at once on a request that has no answer yet."""
-    monkeypatch.setattr(session_module, "_GRACE", 0.01)
-    return Stage(screen, timeout=0)
+    monkeypatch.setattr(session_module, "_GRACE_TIMEOUT", 0.01)
+    return FakeRun(screen, timeout=0)
 
 
-def failing(error: Exception) -> Callable[[], Answer]:
-    def fail() -> Answer:
+def failing(error: Exception) -> Callable[[], Block]:
+    def fail() -> Block:
         raise error
 
     return fail
@@ -44,66 +44,66 @@ def failing(error: Exception) -> Callable[[], Answer]:
 # Commands
 
 
-def test_answer_is_shown(stage: Stage) -> None:
+def test_answer_is_shown(stage: FakeRun) -> None:
     """The answer to a command is shown as a response, and what it says is learnt."""
     stage.data.outcome = PENDING
     stage.session.run("get-pending-job-executions")
     assert titles(stage.screen.stdout) == ["GetPendingJobExecutionsResponse"]
-    assert stage.session.known.counts() == (1, 0)
+    assert stage.session.executions.counts() == (1, 0)
 
 
-def test_control_plane_answer_is_shown(stage: Stage) -> None:
+def test_control_plane_answer_is_shown(stage: FakeRun) -> None:
     """An answer of the control plane is shown in the same way."""
     stage.session.run("delete-job Job1")
     assert titles(stage.screen.stdout) == ["DeleteJobOutput"]
-    assert list(stage.session.known.job_ids()) == ["Job1"]
+    assert list(stage.session.executions.job_ids()) == ["Job1"]
 
 
-def test_update_is_learnt(stage: Stage) -> None:
+def test_update_is_learnt(stage: FakeRun) -> None:
     """An accepted update, whose answer names no job, still tells what the execution's status is."""
-    stage.session.event(Answer("JobExecutionsChangedEvent", {"jobs": {}}))
+    stage.session.event(Block("JobExecutionsChangedEvent", {"jobs": {}}))
     stage.data.outcome = UPDATED
     stage.session.run("update-job-execution Job1 in_progress")
-    assert stage.session.known.counts() == (0, 1)
+    assert stage.session.executions.counts() == (0, 1)
 
 
-def test_refused_update_is_not_learnt(stage: Stage) -> None:
+def test_refused_update_is_not_learnt(stage: FakeRun) -> None:
     """A rejected update teaches nothing."""
     stage.data.outcome = Rejected({"code": "InvalidRequest", "message": "no"}, b"")
     with pytest.raises(Rejected):
         stage.session.run("update-job-execution Job1 CANCELED")
-    assert stage.session.known.counts() is None
+    assert stage.session.executions.counts() is None
 
 
 @pytest.mark.parametrize("line", ["", "  ", "# comment"])
-def test_nothing_to_do(stage: Stage, line: str) -> None:
+def test_nothing_to_do(stage: FakeRun, line: str) -> None:
     """A blank line or a comment does nothing."""
     stage.session.run(line)
     assert (stage.screen.stdout, stage.screen.stderr, stage.data.calls) == ("", "", [])
 
 
-def test_mistake(stage: Stage) -> None:
+def test_mistake(stage: FakeRun) -> None:
     """A line that is no command is raised, with nothing shown or sent."""
     with pytest.raises(UsageError, match="unknown command"):
         stage.session.run("frobnicate")
     assert (stage.screen.stdout, stage.data.calls) == ("", [])
 
 
-def test_help(stage: Stage) -> None:
+def test_help(stage: FakeRun) -> None:
     """``help`` shows every command."""
     stage.session.run("help")
     assert titles(stage.screen.stdout) == ["Help"]
     assert all(f"\n  {command.usage}\n" in stage.screen.stdout for command in COMMANDS.values())
 
 
-def test_quit(stage: Stage) -> None:
+def test_quit(stage: FakeRun) -> None:
     """``quit`` and ``exit`` leave."""
     for line in ("quit", "exit"):
         with pytest.raises(Quit):
             stage.session.run(line)
 
 
-def test_rejected(stage: Stage) -> None:
+def test_rejected(stage: FakeRun) -> None:
     """A rejection is shown as its own block and raised, so that a script fails."""
     body: dict[str, object] = {"code": "ResourceNotFound", "message": "no such job", "clientToken": "c"}
     stage.data.outcome = Rejected(body, b"{}")
@@ -114,7 +114,7 @@ def test_rejected(stage: Stage) -> None:
     assert json.loads(rest) == body
 
 
-def test_unreadable_rejection(stage: Stage) -> None:
+def test_unreadable_rejection(stage: FakeRun) -> None:
     """A rejection that cannot be read is shown as it came."""
     stage.data.outcome = Rejected(None, b"\x1bno")
     with pytest.raises(Rejected, match="it cannot be read"):
@@ -131,39 +131,39 @@ def test_unreadable_rejection(stage: Stage) -> None:
         ("update-job-execution Job1 FAILED", "`describe-job-execution Job1` shows its status"),
     ],
 )
-def test_uncertain(stage: Stage, line: str, look: str) -> None:
+def test_uncertain(stage: FakeRun, line: str, look: str) -> None:
     """A change that may have happened is said to be that, with the command that shows whether it did."""
-    error = RequestFailed("lost", cause="the network", todo="try", uncertain=True)
+    error = RequestFailed("lost", cause="the network", next_step="try", uncertain=True)
     stage.data.outcome, stage.control.outcome = error, failing(error)
     with pytest.raises(RequestFailed) as caught:
         stage.session.run(line)
     assert caught.value is error
-    assert error.todo == f"its outcome is unknown, it may have been carried out: {look}."
+    assert error.next_step == f"its outcome is unknown, it may have been carried out: {look}."
     assert error.cause == "the network"
 
 
 @pytest.mark.parametrize(("line", "uncertain"), [("get-pending-job-executions", True), ("delete-job Job1", False)])
-def test_certain(stage: Stage, line: str, uncertain: bool) -> None:  # noqa: FBT001 - a parameter of the test
+def test_certain(stage: FakeRun, line: str, uncertain: bool) -> None:  # noqa: FBT001 - a parameter of the test
     """Reading again costs nothing, and what certainly failed is not said to be unknown."""
-    error = RequestFailed("lost", todo="try", uncertain=uncertain)
+    error = RequestFailed("lost", next_step="try", uncertain=uncertain)
     stage.data.outcome, stage.control.outcome = error, failing(error)
     with pytest.raises(RequestFailed):
         stage.session.run(line)
-    assert error.todo == "try"
+    assert error.next_step == "try"
 
 
-def test_time_out(impatient: Stage) -> None:
+def test_time_out(impatient: FakeRun) -> None:
     """Without an answer in time the command fails, its outcome unknown; the late answer is shown and learnt as such."""
     with pytest.raises(RequestFailed, match=r"no answer within 0 s") as caught:
         impatient.session.run("update-job-execution Job1 FAILED")
-    assert caught.value.todo.endswith("`describe-job-execution Job1` shows its status.")
+    assert caught.value.next_step.endswith("`describe-job-execution Job1` shows its status.")
     assert impatient.screen.stdout == ""
     impatient.data.given[0].set_result(UPDATED)
     assert titles(impatient.screen.stdout) == ["UpdateJobExecutionResult"]
     assert "\n(late answer to: update-job-execution Job1)\n" in impatient.screen.stdout
 
 
-def test_late_rejection(impatient: Stage) -> None:
+def test_late_rejection(impatient: FakeRun) -> None:
     """A late rejection is shown as such."""
     with pytest.raises(RequestFailed):
         impatient.session.run("describe-job-execution Job1")
@@ -172,7 +172,7 @@ def test_late_rejection(impatient: Stage) -> None:
     assert "\n(late answer to: describe-job-execution Job1)\n" in impatient.screen.stdout
 
 
-def test_late_failure(impatient: Stage) -> None:
+def test_late_failure(impatient: FakeRun) -> None:
     """A request that fails after it was given up is told in a line."""
     with pytest.raises(RequestFailed):
         impatient.session.run("get-pending-job-executions")
@@ -180,7 +180,7 @@ def test_late_failure(impatient: Stage) -> None:
     assert impatient.screen.stderr == "`get-pending-job-executions`, no longer waited for: it broke\n"
 
 
-def test_late_failure_of_unknown_outcome(impatient: Stage) -> None:
+def test_late_failure_of_unknown_outcome(impatient: FakeRun) -> None:
     """A change that fails uncertainly after it was given up is not called a failure: how to look is told again."""
     with pytest.raises(RequestFailed):
         impatient.session.run("update-job-execution Job1 SUCCEEDED")
@@ -190,7 +190,7 @@ def test_late_failure_of_unknown_outcome(impatient: Stage) -> None:
     assert "`describe-job-execution Job1` shows its status" in impatient.screen.stderr
 
 
-def test_late_failure_after_the_end(impatient: Stage) -> None:
+def test_late_failure_after_the_end(impatient: FakeRun) -> None:
     """While the program leaves, what fails for that is no news."""
     with pytest.raises(RequestFailed):
         impatient.session.run("get-pending-job-executions")
@@ -199,26 +199,26 @@ def test_late_failure_after_the_end(impatient: Stage) -> None:
     assert impatient.screen.stderr == ""
 
 
-def test_late_answer_that_nobody_asked_for(stage: Stage) -> None:
+def test_late_answer_that_nobody_asked_for(stage: FakeRun) -> None:
     """The late answer to a request of the program's own is taken in without a word."""
-    stage.session.late_answer(Answer("GetPendingJobExecutionsResponse", {"queuedJobs": []}), Pending())
+    stage.session.late_answer(Block("GetPendingJobExecutionsResponse", {"queuedJobs": []}), Pending())
     assert stage.screen.stdout == ""
-    assert stage.session.known.counts() == (0, 0)
+    assert stage.session.executions.counts() == (0, 0)
 
 
-def test_late_update_is_learnt(impatient: Stage) -> None:
+def test_late_update_is_learnt(impatient: FakeRun) -> None:
     """An update whose answer comes late counts all the same; one that is rejected late does not."""
-    impatient.session.event(Answer("JobExecutionsChangedEvent", {"jobs": {"QUEUED": [{"jobId": "Job1"}]}}))
+    impatient.session.event(Block("JobExecutionsChangedEvent", {"jobs": {"QUEUED": [{"jobId": "Job1"}]}}))
     for _ in range(2):
         with pytest.raises(RequestFailed):
             impatient.session.run("update-job-execution Job1 IN_PROGRESS")
-    impatient.session.late_answer(Answer("Service Request Rejected", {"code": "x"}), impatient.data.given[0])
-    assert impatient.session.known.counts() == (1, 0)
+    impatient.session.late_answer(Block("Service Request Rejected", {"code": "x"}), impatient.data.given[0])
+    assert impatient.session.executions.counts() == (1, 0)
     impatient.data.given[1].set_result(UPDATED)
-    assert impatient.session.known.counts() == (0, 1)
+    assert impatient.session.executions.counts() == (0, 1)
 
 
-def test_seconds_count_from_the_change(stage: Stage) -> None:
+def test_seconds_count_from_the_change(stage: FakeRun) -> None:
     """A further word about a connection that is down does not start its time anew."""
     stage.session.connection("reconnecting", "lost")
     since = stage.session.since
@@ -226,13 +226,13 @@ def test_seconds_count_from_the_change(stage: Stage) -> None:
     assert stage.session.since == since
 
 
-def test_a_slow_control_plane(impatient: Stage) -> None:
+def test_a_slow_control_plane(impatient: FakeRun) -> None:
     """A control plane that is slower than the timeout is given up in the same way."""
     go = threading.Event()
 
-    def slow() -> Answer:
+    def slow() -> Block:
         assert go.wait(PATIENCE)
-        return Answer("DeleteJobOutput", {"jobId": "Job1"})
+        return Block("DeleteJobOutput", {"jobId": "Job1"})
 
     shown = threading.Event()
     impatient.session.on_change = shown.set
@@ -244,7 +244,7 @@ def test_a_slow_control_plane(impatient: Stage) -> None:
     assert "(late answer to: delete-job Job1)" in impatient.screen.stdout
 
 
-def test_interrupted(stage: Stage) -> None:
+def test_interrupted(stage: FakeRun) -> None:
     """Ctrl-C stops waiting; the answer that comes later is shown as such."""
 
     class Interrupted(FakeData):
@@ -260,13 +260,13 @@ def test_interrupted(stage: Stage) -> None:
     assert stage.screen.stdout == ""
     data.given[0].set_result(PENDING)
     assert "\n(late answer to: get-pending-job-executions)\n" in stage.screen.stdout
-    assert stage.session.known.counts() == (1, 0)
+    assert stage.session.executions.counts() == (1, 0)
 
 
 # Waiting for events
 
 
-def test_wait_for_an_event_that_came(impatient: Stage) -> None:
+def test_wait_for_an_event_that_came(impatient: FakeRun) -> None:
     """An event that came already is what ``wait`` waits for, once."""
     impatient.session.event(CHANGED)
     impatient.session.run("wait JobExecutionsChangedEvent 0")
@@ -274,7 +274,7 @@ def test_wait_for_an_event_that_came(impatient: Stage) -> None:
         impatient.session.run("wait JobExecutionsChangedEvent 0")
 
 
-def test_wait_for_two_events(impatient: Stage) -> None:
+def test_wait_for_two_events(impatient: FakeRun) -> None:
     """Each of two events that came is waited for by itself."""
     impatient.session.event(CHANGED)
     impatient.session.event(CHANGED)
@@ -287,8 +287,8 @@ def test_wait_for_two_events(impatient: Stage) -> None:
 @pytest.mark.parametrize("line", ["get-pending-job-executions", "wait JobExecutionsChangedEvent 30"])
 def test_what_comes_ends_the_wait(monkeypatch: pytest.MonkeyPatch, screen: Screen, line: str) -> None:
     """An answer or an event ends the wait for it as it comes, not some time after."""
-    monkeypatch.setattr(background, "_SLICE", 30)
-    stage = Stage(screen, timeout=30)
+    monkeypatch.setattr(threads, "_SLICE", 30)
+    stage = FakeRun(screen, timeout=30)
 
     def come() -> None:
         stage.session.event(CHANGED)
@@ -303,7 +303,7 @@ def test_what_comes_ends_the_wait(monkeypatch: pytest.MonkeyPatch, screen: Scree
     timer.join()
 
 
-def test_wait_for_an_event_to_come(stage: Stage) -> None:
+def test_wait_for_an_event_to_come(stage: FakeRun) -> None:
     """``wait`` ends as soon as the event comes, and not for another one."""
 
     def publish() -> None:
@@ -317,7 +317,7 @@ def test_wait_for_an_event_to_come(stage: Stage) -> None:
     timer.join()
 
 
-def test_wait_in_vain(impatient: Stage) -> None:
+def test_wait_in_vain(impatient: FakeRun) -> None:
     """An event that does not come is a failure that names the permission which would explain it."""
     impatient.session.event(NEXT)
     with pytest.raises(RequestFailed, match=r"no JobExecutionsChangedEvent within 0\.01 s") as caught:
@@ -329,13 +329,13 @@ def test_wait_in_vain(impatient: Stage) -> None:
     assert caught.value.cause.endswith("iot:Receive on topic/$aws/things/T/jobs/notify-next")
 
 
-def test_wait_without_a_timeout(impatient: Stage) -> None:
+def test_wait_without_a_timeout(impatient: FakeRun) -> None:
     """Without a timeout of its own, ``wait`` waits as long as a request may take."""
     with pytest.raises(RequestFailed, match="within 0 s"):
         impatient.session.run("wait JobExecutionsChangedEvent")
 
 
-def test_wait_for_seconds(stage: Stage) -> None:
+def test_wait_for_seconds(stage: FakeRun) -> None:
     """Waiting some seconds never fails, and no event ends it."""
     stage.session.event(CHANGED)
     began = time.monotonic()
@@ -355,7 +355,7 @@ def test_wait_for_seconds(stage: Stage) -> None:
         ("help", True),
     ],
 )
-def test_events_before_a_change(stage: Stage, line: str, counts: bool) -> None:  # noqa: FBT001 - a parameter of the test
+def test_events_before_a_change(stage: FakeRun, line: str, counts: bool) -> None:  # noqa: FBT001 - a parameter of the test
     """An event from before the last command that raises events is not one that this command raised."""
     stage.data.outcome = PENDING
     stage.session.event(CHANGED)
@@ -367,9 +367,9 @@ def test_events_before_a_change(stage: Stage, line: str, counts: bool) -> None: 
             stage.session.run("wait JobExecutionsChangedEvent 0")
 
 
-def test_unreadable_event_ends_no_wait(impatient: Stage) -> None:
+def test_unreadable_event_ends_no_wait(impatient: FakeRun) -> None:
     """An event that is not what the service documents is shown, and is not the one waited for."""
-    impatient.session.event(Answer("JobExecutionsChangedEvent", None, b"?", "not what AWS IoT Jobs documents"))
+    impatient.session.event(Block("JobExecutionsChangedEvent", None, b"?", "not what AWS IoT Jobs documents"))
     assert "\n?\n" in impatient.screen.stdout
     with pytest.raises(RequestFailed):
         impatient.session.run("wait JobExecutionsChangedEvent 0")
@@ -379,22 +379,22 @@ def test_unreadable_event_ends_no_wait(impatient: Stage) -> None:
 
 
 @pytest.fixture
-def changes(stage: Stage) -> list[str]:
+def changes(stage: FakeRun) -> list[str]:
     """The states seen at each change."""
     seen: list[str] = []
     stage.session.on_change = lambda: seen.append(stage.session.state)
     return seen
 
 
-def test_event(stage: Stage, changes: list[str]) -> None:
+def test_event(stage: FakeRun, changes: list[str]) -> None:
     """An event is learnt from, shown, and a change."""
-    stage.session.event(Answer("JobExecutionsChangedEvent", {"jobs": {"QUEUED": [{"jobId": "J"}]}}))
-    assert stage.session.known.counts() == (1, 0)
+    stage.session.event(Block("JobExecutionsChangedEvent", {"jobs": {"QUEUED": [{"jobId": "J"}]}}))
+    assert stage.session.executions.counts() == (1, 0)
     assert titles(stage.screen.stdout) == ["JobExecutionsChangedEvent"]
     assert changes == ["connecting"]
 
 
-def test_connection(stage: Stage, changes: list[str]) -> None:
+def test_connection(stage: FakeRun, changes: list[str]) -> None:
     """The state of the connection is kept, with the time it began; a message is told, an empty one is not."""
     stage.session.connection("connected", "")
     began = stage.session.since
@@ -407,7 +407,7 @@ def test_connection(stage: Stage, changes: list[str]) -> None:
 
 def test_connection_kinds(screen: Screen) -> None:
     """A loss is a warning, a reconnect a notice."""
-    stage = Stage(Screen("json"))
+    stage = FakeRun(Screen("json"))
     stage.session.connection("reconnecting", "lost")
     stage.session.connection("connected", "back")
     stage.session.warning("careful")
@@ -416,59 +416,59 @@ def test_connection_kinds(screen: Screen) -> None:
     stage.screen.console.close()
 
 
-def test_caught_up(stage: Stage, changes: list[str]) -> None:
+def test_caught_up(stage: FakeRun, changes: list[str]) -> None:
     """After a reconnect, what changed meanwhile is shown, marked as such, and learnt."""
-    stage.session.event(Answer("JobExecutionsChangedEvent", {"jobs": {"IN_PROGRESS": [{"jobId": "Gone"}]}}))
+    stage.session.event(Block("JobExecutionsChangedEvent", {"jobs": {"IN_PROGRESS": [{"jobId": "Gone"}]}}))
     stage.session.caught_up(PENDING)
     header, note, body = stage.screen.stdout.split("\n\n")[1].split("\n", 2)
     assert header.startswith("─── MissedChanges ──")
     assert note == "(while the connection was down)"
     expected = {"Gone": {"was": "IN_PROGRESS", "now": None}, "Job1": {"was": None, "now": "QUEUED"}}
     assert json.loads(body) == {"jobs": expected}
-    assert stage.session.known.counts() == (1, 0)
+    assert stage.session.executions.counts() == (1, 0)
     assert len(changes) == 2
 
 
-def test_caught_up_without_changes(stage: Stage, changes: list[str]) -> None:
+def test_caught_up_without_changes(stage: FakeRun, changes: list[str]) -> None:
     """Without changes it stays silent."""
-    stage.session.event(Answer("JobExecutionsChangedEvent", {"jobs": {"QUEUED": [{"jobId": "Job1"}]}}))
+    stage.session.event(Block("JobExecutionsChangedEvent", {"jobs": {"QUEUED": [{"jobId": "Job1"}]}}))
     before = stage.screen.stdout
     stage.session.caught_up(PENDING)
     assert stage.screen.stdout == before
     assert len(changes) == 2
 
 
-def test_caught_up_from_nothing(stage: Stage) -> None:
+def test_caught_up_from_nothing(stage: FakeRun) -> None:
     """When nothing was known before, the note admits that the changes may be older."""
     stage.session.caught_up(PENDING)
     assert "(while the connection was down, or before: nothing was known of them)" in stage.screen.stdout
 
 
-def test_learn_pending(stage: Stage, changes: list[str]) -> None:
+def test_learn_pending(stage: FakeRun, changes: list[str]) -> None:
     """The pending executions can be asked for without a word."""
     stage.data.outcome = PENDING
     stage.session.learn_pending()
-    assert stage.session.known.counts() == (1, 0)
+    assert stage.session.executions.counts() == (1, 0)
     assert changes == ["connecting"]
     assert stage.screen.stdout == ""
 
 
-def test_learn_pending_in_vain(stage: Stage, changes: list[str]) -> None:
+def test_learn_pending_in_vain(stage: FakeRun, changes: list[str]) -> None:
     """When that fails, it is not worth a word either."""
     stage.data.outcome = RequestFailed("no")
     stage.session.learn_pending()
-    assert stage.session.known.counts() is None
+    assert stage.session.executions.counts() is None
     assert (changes, stage.screen.stdout, stage.screen.stderr) == ([], "", "")
 
 
 # Scripts
 
 
-def script(stage: Stage, *lines: bytes) -> bool:
+def script(stage: FakeRun, *lines: bytes) -> bool:
     return run_script(stage.session, stage.screen.console, iter(lines))
 
 
-def test_script(stage: Stage) -> None:
+def test_script(stage: FakeRun) -> None:
     """A script runs line by line, blank lines and comments passed over; it succeeds when every command does."""
     stage.data.outcome = PENDING
     lines = [
@@ -484,7 +484,7 @@ def test_script(stage: Stage) -> None:
     assert stage.screen.stderr == ""
 
 
-def test_script_failures(stage: Stage) -> None:
+def test_script_failures(stage: FakeRun) -> None:
     """A failed command is told with its line number, and the rest goes on; the script has then failed."""
     stage.data.outcome = PENDING
     assert not script(stage, b"# c\n", b"frob\n", b"get-pending-job-executions\n", b"delete-job a/b\n")
@@ -497,7 +497,7 @@ def test_script_failures(stage: Stage) -> None:
     assert titles(stage.screen.stdout) == ["GetPendingJobExecutionsResponse"]
 
 
-def test_script_rejection(stage: Stage) -> None:
+def test_script_rejection(stage: FakeRun) -> None:
     """A rejected request fails a script, its block shown and its line told."""
     stage.data.outcome = Rejected({"code": "InvalidRequest", "message": "no"}, b"")
     assert not script(stage, b"update-job-execution Job1 CANCELED\n")
@@ -507,14 +507,14 @@ def test_script_rejection(stage: Stage) -> None:
 
 def test_script_in_json() -> None:
     """In JSON, an error names line and command as fields."""
-    stage = Stage(Screen("json"))
+    stage = FakeRun(Screen("json"))
     assert not script(stage, b"\n", b"frob " + b"x" * 100 + b"\n")
     error = json.loads(stage.screen.stderr)
     assert (error["type"], error["line"], error["command"]) == ("Error", 2, "frob " + "x" * 75)
     stage.screen.console.close()
 
 
-def test_script_quits(stage: Stage) -> None:
+def test_script_quits(stage: FakeRun) -> None:
     """``quit`` ends a script; what failed before still counts."""
     assert script(stage, b"help\n", b"quit\n", b"frob\n")
     assert stage.screen.stderr == ""
@@ -524,20 +524,20 @@ def test_script_quits(stage: Stage) -> None:
 @pytest.mark.parametrize(
     "line", [b'create-job Job1 {"a":"\xff"}\n', b"delete-job J\xff\n", b"\xff\xfe\n", b"delete-job J\x00\n"]
 )
-def test_script_with_bad_text(stage: Stage, line: bytes) -> None:
+def test_script_with_bad_text(stage: FakeRun, line: bytes) -> None:
     """A line that is not UTF-8 is a mistake like any other; nothing of it is sent."""
     assert not script(stage, line)
     assert stage.screen.stderr.startswith("line 1: ")
     assert (stage.control.calls, stage.data.calls) == ([], [])
 
 
-def test_script_beyond_ascii(stage: Stage) -> None:
+def test_script_beyond_ascii(stage: FakeRun) -> None:
     """A script is UTF-8, its documents sent byte for byte."""
     assert script(stage, 'create-job Job1 {"é":  "日本"}  \r\n'.encode())
     assert stage.control.calls == [("create_job", "Job1", '{"é":  "日本"}  ')]
 
 
-def test_script_order(stage: Stage) -> None:
+def test_script_order(stage: FakeRun) -> None:
     """Each result is written before the next command runs."""
     written: list[list[str]] = []
 
@@ -555,7 +555,7 @@ def test_script_whose_reader_has_gone() -> None:
     """When nobody reads the results any more, no further command runs."""
     screen = Screen()
     screen.console._stdout = Gone()
-    stage = Stage(screen)
+    stage = FakeRun(screen)
     stage.data.outcome = PENDING
     assert script(stage, *[b"get-pending-job-executions\n"] * 3)
     assert len(stage.data.calls) == 1
@@ -574,7 +574,7 @@ outcomes = st.sampled_from([PENDING, Rejected(None, b"\xff"), RequestFailed("x",
 @given(lines, outcomes)
 def test_any_line(line: str, outcome: Outcome) -> None:
     """Whatever the line, only legal job ids reach a plane, and only errors that are told reach the prompt."""
-    stage = Stage(Screen(), timeout=0)
+    stage = FakeRun(Screen(), timeout=0)
     stage.data.outcome = outcome
     if isinstance(outcome, Exception):
         stage.control.outcome = failing(outcome)
@@ -595,7 +595,7 @@ def test_any_line(line: str, outcome: Outcome) -> None:
             json.loads(arguments[1])
 
 
-def test_deep_document_in_a_script(stage: Stage) -> None:
+def test_deep_document_in_a_script(stage: FakeRun) -> None:
     """A document nested 20,000 deep is one message, and the script goes on."""
     assert not script(stage, b"create-job J " + b"[" * 20_000 + b"\n", b"help\n")
     assert stage.screen.stderr.splitlines()[0] == "line 1: the job document is nested too deeply."

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from jobs_sandbox.answers import Pending
+from jobs_sandbox.blocks import Pending
+from jobs_sandbox.data_plane.connection import Connection
 from jobs_sandbox.errors import RequestFailed
-from jobs_sandbox.link import Link
 
 ATTACH = "attach policies/device-policy.json, filled in, to the certificate."
 
@@ -19,14 +19,14 @@ class Request(Pending):
 
     """
 
-    def __init__(self, title: str, policy_topic: str, job_id: str, link: Link) -> None:
+    def __init__(self, title: str, policy_topic: str, job_id: str, connection: Connection) -> None:
         super().__init__()
         self.title = title
         self.topic = policy_topic.replace("*", job_id)
         self.answer_topics = [f"{self.topic}/accepted", f"{self.topic}/rejected"]
         self._policy_topic = policy_topic
-        self._link = link
-        self._losses = link.losses if link.up else -1
+        self._connection = connection
+        self._losses = connection.losses if connection.up else -1
 
     def unanswered(self, seconds: float) -> RequestFailed:
         """No answer: because the connection is or was down, or because a policy drops it without a word."""
@@ -37,7 +37,7 @@ class Request(Pending):
             what,
             cause="a slow network or service; or no policy of the certificate allows "
             f"iot:Receive on topic/{topic}/* (the answer) or iot:Publish on topic/{topic} (the request)",
-            todo="try again; if it stays, compare the certificate's policy with policies/device-policy.json.",
+            next_step="try again; if it stays, compare the certificate's policy with policies/device-policy.json.",
             uncertain=True,
         )
 
@@ -55,11 +55,11 @@ class Request(Pending):
         if not missing:
             return RequestFailed(f"the request failed: {error.name}: {error.message}", uncertain=True)
         cause = f"no policy of the certificate allows {missing}"
-        return RequestFailed(f"the request was refused ({error.name})", cause=cause, todo=ATTACH)
+        return RequestFailed(f"the request was refused ({error.name})", cause=cause, next_step=ATTACH)
 
     def _broken_link(self) -> str:
-        if not self._link.up:
-            return f"the connection is down: {self._link.cause}"
-        if self._link.losses != self._losses:
-            return f"the connection was lost meanwhile: {self._link.cause}"
+        if not self._connection.up:
+            return f"the connection is down: {self._connection.cause}"
+        if self._connection.losses != self._losses:
+            return f"the connection was lost meanwhile: {self._connection.cause}"
         return ""

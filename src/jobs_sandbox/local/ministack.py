@@ -6,7 +6,7 @@ import shutil
 import sys
 from typing import Any
 
-from jobs_sandbox.background import start_thread
+from jobs_sandbox.threads import start_thread
 
 HOST = "127.0.0.1"
 READY = "ready"

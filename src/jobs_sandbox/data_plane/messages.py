@@ -4,13 +4,13 @@ import json
 from datetime import datetime
 from typing import Any
 
-from jobs_sandbox.answers import Answer
+from jobs_sandbox.blocks import Block
 
 # The shapes that carry a job document show their absent fields as null, as the Swift sample does.
 _NULLS_SHOWN = ("JobExecutionData", "UpdateJobExecutionResponse")
 
 
-def readable(title: str, shape: Any, payload: bytes) -> Answer:
+def readable(title: str, shape: Any, payload: bytes) -> Block:
     """A modeled shape and the payload it was made from, as an answer; it never raises."""
     try:
         body = to_json(shape)
@@ -18,17 +18,17 @@ def readable(title: str, shape: Any, payload: bytes) -> Answer:
             _put_back(body, json.loads(payload))
     except Exception as error:  # whatever the network sent, it is shown
         return unreadable(title, payload, error)
-    return Answer(title, body, payload)
+    return Block(title, body, payload)
 
 
-def unreadable(title: str, payload: bytes, error: Exception | None) -> Answer:
+def unreadable(title: str, payload: bytes, error: Exception | None) -> Block:
     """A payload that the SDK's model does not fit: as JSON if it is a JSON object, else as it came."""
     note = f"not what AWS IoT Jobs documents: {type(error).__name__}: {error}"
     try:
         body = json.loads(payload)
     except (ValueError, RecursionError):
         body = None
-    return Answer(title, body if isinstance(body, dict) else None, payload, note)
+    return Block(title, body if isinstance(body, dict) else None, payload, note)
 
 
 def to_json(shape: Any) -> Any:

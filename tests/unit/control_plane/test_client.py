@@ -11,8 +11,8 @@ import pytest
 from botocore import exceptions as boto
 from botocore.stub import Stubber
 
-from jobs_sandbox.answers import Answer
-from jobs_sandbox.control_plane import ControlPlane, new_client
+from jobs_sandbox.blocks import Block
+from jobs_sandbox.control_plane.client import ControlPlane, new_client
 from jobs_sandbox.errors import AlreadyExists, RequestFailed
 from jobs_sandbox.settings import Settings
 from tests.support import servers
@@ -143,7 +143,7 @@ def test_create_job(control: ControlPlane, stub: Any, document: str) -> None:
     expected = {"jobId": "Job1", "targets": [ARN], "document": document, "targetSelection": "SNAPSHOT"}
     stub.add_response("create_job", {"jobArn": JOB_ARN, "jobId": "Job1"}, expected)
     answer = control.create_job("Job1", document)
-    assert answer == Answer("CreateJobOutput", {"description": None, "jobArn": JOB_ARN, "jobId": "Job1"})
+    assert answer == Block("CreateJobOutput", {"description": None, "jobArn": JOB_ARN, "jobId": "Job1"})
 
 
 def test_create_job_description(control: ControlPlane, stub: Any) -> None:
@@ -155,7 +155,7 @@ def test_create_job_description(control: ControlPlane, stub: Any) -> None:
 def test_delete_job(control: ControlPlane, stub: Any) -> None:
     """DeleteJob never forces."""
     stub.add_response("delete_job", {}, {"jobId": "Job1"})
-    assert control.delete_job("Job1") == Answer("DeleteJobOutput", {"jobId": "Job1"})
+    assert control.delete_job("Job1") == Block("DeleteJobOutput", {"jobId": "Job1"})
 
 
 @pytest.mark.parametrize("retries", [0, 1])
@@ -173,7 +173,7 @@ def test_already_exists(client: Any, stub: Any, retries: int) -> None:
     control._thing_arn = ARN
     with pytest.raises(AlreadyExists) as caught:
         control.create_job("Job1", "{}")
-    assert caught.value.what == "iot:CreateJob failed: ResourceAlreadyExistsException: Job Job1 already exists"
+    assert caught.value.message == "iot:CreateJob failed: ResourceAlreadyExistsException: Job Job1 already exists"
     assert (caught.value.retried, caught.value.job_arn) == (retries == 1, JOB_ARN)
     assert not caught.value.uncertain
 
@@ -185,9 +185,9 @@ def test_access_denied_names_the_permission() -> None:
         "because no identity-based policy allows the iot:DeleteJob action"
     )
     error = refusal("AccessDeniedException", message, 403)
-    assert error.what == f"iot:DeleteJob failed: AccessDeniedException: {message}"
+    assert error.message == f"iot:DeleteJob failed: AccessDeniedException: {message}"
     assert error.cause == f"the control plane credentials lack the permission iot:DeleteJob on {JOB_ARN}"
-    assert "policies/control-plane-policy.json" in error.todo
+    assert "policies/control-plane-policy.json" in error.next_step
     assert not error.uncertain
 
 
@@ -208,7 +208,7 @@ def test_expired(code: str) -> None:
     """Expired credentials are said to be that, and that the data plane goes on."""
     error = refusal(code, "The security token included in the request is expired", 403)
     assert error.cause == "the control plane credentials have expired"
-    assert "the data plane goes on" in error.todo
+    assert "the data plane goes on" in error.next_step
 
 
 @pytest.mark.parametrize(
@@ -219,7 +219,7 @@ def test_wrong_keys(code: str) -> None:
     """Keys that the service does not know are said to be wrong, with a way to see which are used."""
     error = refusal(code, "The security token included in the request is invalid.", 403)
     assert "access key" in error.cause
-    assert "aws sts get-caller-identity" in error.todo
+    assert "aws sts get-caller-identity" in error.next_step
 
 
 @pytest.mark.parametrize(
@@ -230,21 +230,21 @@ def test_wrong_clock(message: str) -> None:
     """A signature of another time is put down to the clock, not to the keys."""
     error = refusal("InvalidSignatureException", message, 403)
     assert error.cause == "the clock of this machine is wrong"
-    assert "`date`" in error.todo
+    assert "`date`" in error.next_step
 
 
 def test_invalid_state_transition() -> None:
     """A job whose executions are not terminal cannot be deleted; the way there is named."""
     error = refusal("InvalidStateTransitionException", "Job is not terminal", 409)
     assert error.cause == "not all of its job executions are terminal"
-    assert "update-job-execution" in error.todo
+    assert "update-job-execution" in error.next_step
 
 
 @pytest.mark.parametrize(("retries", "uncertain"), [(0, False), (1, True)])
 def test_not_found(retries: int, uncertain: bool) -> None:  # noqa: FBT001 - a parameter of the test
     """A job that a second attempt to delete does not find may have been deleted by the first."""
     error = refusal("ResourceNotFoundException", "Job Job1 not found", 404, retries)
-    assert error.what == "iot:DeleteJob failed: ResourceNotFoundException: Job Job1 not found"
+    assert error.message == "iot:DeleteJob failed: ResourceNotFoundException: Job Job1 not found"
     assert error.uncertain is uncertain
 
 
@@ -260,15 +260,15 @@ def test_not_found(retries: int, uncertain: bool) -> None:  # noqa: FBT001 - a p
 def test_other_refusals(code: str, status: int, uncertain: bool) -> None:  # noqa: FBT001 - a parameter of the test
     """Other refusals show the service's code and message; after a failure of its own, the outcome is unknown."""
     error = refusal(code, "its words", status)
-    assert (error.what, error.cause) == (f"iot:DeleteJob failed: {code}: its words", "")
-    assert error.todo == ("try again in a moment." if status >= 429 else "")
+    assert (error.message, error.cause) == (f"iot:DeleteJob failed: {code}: its words", "")
+    assert error.next_step == ("try again in a moment." if status >= 429 else "")
     assert error.uncertain is uncertain
 
 
 def test_refusal_without_anything() -> None:
     """A refusal without code, message or metadata is a failure like any other."""
     error = failure(boto.ClientError({}, "DeleteJob"))
-    assert error.what == "iot:DeleteJob failed: : "
+    assert error.message == "iot:DeleteJob failed: : "
     assert not error.uncertain
 
 
@@ -283,8 +283,8 @@ def test_refusal_without_anything() -> None:
 def test_no_credentials(error: Exception) -> None:
     """Without usable credentials, the ways to give some are named."""
     told = failure(error)
-    assert told.what == f"iot:DeleteJob failed: no usable AWS credentials: {error}"
-    assert "AWS_ACCESS_KEY_ID" in told.todo
+    assert told.message == f"iot:DeleteJob failed: no usable AWS credentials: {error}"
+    assert "AWS_ACCESS_KEY_ID" in told.next_step
     assert not told.uncertain
 
 
@@ -298,7 +298,7 @@ def test_no_credentials(error: Exception) -> None:
 )
 def test_single_sign_on(error: Exception) -> None:
     """An expired single sign-on session is renewed with a command that is named."""
-    assert failure(error).todo == "`aws sso login`."
+    assert failure(error).next_step == "`aws sso login`."
 
 
 @pytest.mark.parametrize(
@@ -312,7 +312,7 @@ def test_single_sign_on(error: Exception) -> None:
 def test_lost_answers(error: Exception) -> None:
     """When the answer is lost, the outcome is unknown."""
     told = failure(error)
-    assert told.what == f"iot:DeleteJob: no answer from AWS IoT in us-east-1: {error}"
+    assert told.message == f"iot:DeleteJob: no answer from AWS IoT in us-east-1: {error}"
     assert told.uncertain
 
 
@@ -327,9 +327,9 @@ def test_lost_answers(error: Exception) -> None:
 def test_unreachable(error: Exception) -> None:
     """A control plane that cannot be reached is named, and nothing was carried out."""
     told = failure(error, SETTINGS._replace(endpoint_url="https://here:1"))
-    assert told.what == f"iot:DeleteJob failed: the control plane cannot be reached: {error}"
+    assert told.message == f"iot:DeleteJob failed: the control plane cannot be reached: {error}"
     assert "us-east-1" in told.cause
-    assert "https://here:1" in told.todo
+    assert "https://here:1" in told.next_step
     assert not told.uncertain
 
 
@@ -343,9 +343,9 @@ def test_unreachable(error: Exception) -> None:
 def test_in_between(error: Exception, cause: str, todo: str) -> None:
     """A proxy that does not answer, and TLS that is intercepted, are told by what sets them right."""
     told = failure(error)
-    assert told.what == f"iot:DeleteJob failed: {error}"
+    assert told.message == f"iot:DeleteJob failed: {error}"
     assert cause in told.cause
-    assert todo in told.todo
+    assert todo in told.next_step
     assert not told.uncertain
 
 
@@ -354,7 +354,7 @@ def test_in_between(error: Exception, cause: str, todo: str) -> None:
 )
 def test_other_errors(error: Exception) -> None:
     """Whatever else boto3 raises is told in its words."""
-    assert failure(error).what == f"iot:DeleteJob failed: {error}"
+    assert failure(error).message == f"iot:DeleteJob failed: {error}"
 
 
 def test_unknown_profile(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -363,8 +363,8 @@ def test_unknown_profile(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Non
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
     with pytest.raises(RequestFailed) as caught:
         ControlPlane(SETTINGS._replace(profile="nobody"))
-    assert "(nobody)" in caught.value.what
-    assert "aws configure list-profiles" in caught.value.todo
+    assert "(nobody)" in caught.value.message
+    assert "aws configure list-profiles" in caught.value.next_step
 
 
 def test_wrong_endpoint_url() -> None:
@@ -404,7 +404,7 @@ def test_a_retry_makes_the_outcome_unknown(operation: str) -> None:
         with pytest.raises(RequestFailed) as caught:
             getattr(control, operation)("Job1", *(["{}"] if operation == "create_job" else []))
     assert len(requests) == 2
-    assert "AccessDenied" in caught.value.what
+    assert "AccessDenied" in caught.value.message
     assert caught.value.uncertain
 
 

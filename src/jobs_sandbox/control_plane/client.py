@@ -14,7 +14,7 @@ import boto3
 from botocore import exceptions as boto
 from botocore.config import Config
 
-from jobs_sandbox.answers import Answer
+from jobs_sandbox.blocks import Block
 from jobs_sandbox.errors import AlreadyExists, RequestFailed
 from jobs_sandbox.settings import Settings
 
@@ -56,12 +56,12 @@ class ControlPlane:
             raise RequestFailed(
                 "the control plane answered, but not as AWS IoT does",
                 cause="a wrong --endpoint-url, or a proxy that answers in its place",
-                todo="check both; without --endpoint-url, the one of AWS is used.",
+                next_step="check both; without --endpoint-url, the one of AWS is used.",
             )
         self._thing_arn = thing["thingArn"]
         return created
 
-    def create_job(self, job_id: str, document: str) -> Answer:
+    def create_job(self, job_id: str, document: str) -> Block:
         """Create a job that targets the thing (CreateJob, ``SNAPSHOT``).
 
         Args:
@@ -79,15 +79,15 @@ class ControlPlane:
             document=document,
             targetSelection="SNAPSHOT",
         )
-        return Answer(
+        return Block(
             "CreateJobOutput",
             {"description": created.get("description"), "jobArn": created.get("jobArn"), "jobId": job_id},
         )
 
-    def delete_job(self, job_id: str) -> Answer:
+    def delete_job(self, job_id: str) -> Block:
         """Delete a job (DeleteJob, never forced: its executions must all be terminal)."""
         self._call("delete_job", jobId=job_id)
-        return Answer("DeleteJobOutput", {"jobId": job_id})
+        return Block("DeleteJobOutput", {"jobId": job_id})
 
     def _call(self, operation: str, **parameters: object) -> Any:
         action = "iot:" + "".join(word.title() for word in operation.split("_"))
@@ -170,7 +170,7 @@ def _from_service(action: str, error: Any) -> RequestFailed:
     if code == "ResourceNotFoundException":
         return _NotFound(what, uncertain=retried)  # perhaps the first attempt to delete it succeeded
     if code == "ResourceAlreadyExistsException":
-        exists = AlreadyExists(what, todo="choose another job id, or delete that job first.")
+        exists = AlreadyExists(what, next_step="choose another job id, or delete that job first.")
         exists.retried = retried
         exists.job_arn = error.response.get("resourceArn", "")
         return exists
@@ -180,25 +180,28 @@ def _from_service(action: str, error: Any) -> RequestFailed:
         return RequestFailed(
             what,
             cause=f"the control plane credentials lack the permission {missing}",
-            todo="attach policies/control-plane-policy.json, filled in, to the IAM user or role.",
+            next_step="attach policies/control-plane-policy.json, filled in, to the IAM user or role.",
         )
     if code.startswith("ExpiredToken"):
         return RequestFailed(
             what,
             cause="the control plane credentials have expired",
-            todo="renew them (`aws sso login`, or new keys) and start again; till then, the data plane goes on alone.",
+            next_step="renew them (`aws sso login`, or new keys) and start again; "
+            "till then, the data plane goes on alone.",
         )
     if "Signature expired" in message or "Signature not yet current" in message:
-        return RequestFailed(what, cause="the clock of this machine is wrong", todo="set it right; `date` shows it.")
+        return RequestFailed(
+            what, cause="the clock of this machine is wrong", next_step="set it right; `date` shows it."
+        )
     if code in _WRONG_KEYS:
         cause = "the access key does not exist or is disabled, or the secret key is not its own"
-        return RequestFailed(what, cause=cause, todo=_CHECK_CREDENTIALS)
+        return RequestFailed(what, cause=cause, next_step=_CHECK_CREDENTIALS)
     if code == "InvalidStateTransitionException":
         todo = "get-pending-job-executions shows what is left; finish it with update-job-execution first."
-        return RequestFailed(what, cause="not all of its job executions are terminal", todo=todo)
+        return RequestFailed(what, cause="not all of its job executions are terminal", next_step=todo)
     status = metadata.get("HTTPStatusCode", 0)
     todo = "try again in a moment." if status >= HTTPStatus.TOO_MANY_REQUESTS else ""
-    return RequestFailed(what, todo=todo, uncertain=status >= HTTPStatus.INTERNAL_SERVER_ERROR)
+    return RequestFailed(what, next_step=todo, uncertain=status >= HTTPStatus.INTERNAL_SERVER_ERROR)
 
 
 def _from_boto(action: str, settings: Settings, error: Exception) -> RequestFailed:
@@ -208,45 +211,45 @@ def _from_boto(action: str, settings: Settings, error: Exception) -> RequestFail
             return RequestFailed(
                 f"{action} failed: no usable AWS credentials: {error}",
                 cause="the control plane needs an AWS access key, and none was found or it is incomplete",
-                todo="`aws configure`, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or name a --profile; "
+                next_step="`aws configure`, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or name a --profile; "
                 "--local needs none.",
             )
         case boto.ProfileNotFound():
             return RequestFailed(
                 f"{action} failed: {error}",
                 cause="--profile or AWS_PROFILE names a profile that ~/.aws/config does not have",
-                todo="`aws configure list-profiles` shows those there are.",
+                next_step="`aws configure list-profiles` shows those there are.",
             )
         case boto.SSOError() | boto.TokenRetrievalError():
             cause = "the single sign-on session has expired"
-            return RequestFailed(f"{action} failed: {error}", cause=cause, todo="`aws sso login`.")
+            return RequestFailed(f"{action} failed: {error}", cause=cause, next_step="`aws sso login`.")
         case boto.ReadTimeoutError() | boto.ConnectionClosedError() | boto.ResponseStreamingError():
             return RequestFailed(
                 f"{action}: no answer from {where}: {error}",
                 cause="a network, a proxy or a service that failed, or an --endpoint-url that is no AWS IoT",
-                todo="try again; if it stays, check --endpoint-url.",
+                next_step="try again; if it stays, check --endpoint-url.",
                 uncertain=True,
             )
         case boto.ProxyConnectionError():
             return RequestFailed(
                 f"{action} failed: {error}",
                 cause="HTTP_PROXY, HTTPS_PROXY or ~/.aws/config names a proxy that does not answer",
-                todo="correct or unset it, or name the host that needs none in NO_PROXY.",
+                next_step="correct or unset it, or name the host that needs none in NO_PROXY.",
             )
         case boto.SSLError():
             return RequestFailed(
                 f"{action} failed: {error}",
                 cause="a wrong --endpoint-url, or something in between that intercepts TLS",
-                todo="check --endpoint-url; name a CA of your own in AWS_CA_BUNDLE.",
+                next_step="check --endpoint-url; name a CA of your own in AWS_CA_BUNDLE.",
             )
         case boto.ConnectionError() | boto.HTTPClientError():
             return RequestFailed(
                 f"{action} failed: the control plane cannot be reached: {error}",
                 cause=f"no network, a wrong region ({settings.region}), a wrong --endpoint-url, or a proxy",
-                todo=f"check that {where} is what you mean and can be reached from here.",
+                next_step=f"check that {where} is what you mean and can be reached from here.",
             )
     return RequestFailed(
         f"{action} failed: {error}",
         cause="the region, --endpoint-url or the AWS configuration is not what boto3 accepts",
-        todo=f"check the region ({settings.region}), --endpoint-url and ~/.aws/config.",
+        next_step=f"check the region ({settings.region}), --endpoint-url and ~/.aws/config.",
     )

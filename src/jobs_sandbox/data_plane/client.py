@@ -20,14 +20,14 @@ from awscrt.exceptions import AwsCrtError
 from awscrt.mqtt_request_response import ClientOptions, SubscriptionStatusEventType
 from awsiot import ServiceStreamOptions, iotjobs, mqtt5_client_builder
 
-from jobs_sandbox.answers import CHANGED, REJECTED, STREAM_TOPICS, Answer, Pending
-from jobs_sandbox.diagnosis import explain_connection
+from jobs_sandbox.blocks import CHANGED, REJECTED, STREAM_TOPICS, Block, Pending
+from jobs_sandbox.data_plane.connection import Connection
+from jobs_sandbox.data_plane.diagnosis import explain_connection
+from jobs_sandbox.data_plane.messages import readable, unreadable
+from jobs_sandbox.data_plane.nodelay import send_at_once
+from jobs_sandbox.data_plane.requests import ATTACH, Request
 from jobs_sandbox.errors import Rejected, RequestFailed, StartError
-from jobs_sandbox.link import Link
-from jobs_sandbox.nodelay import send_at_once
-from jobs_sandbox.request import ATTACH, Request
 from jobs_sandbox.settings import Settings
-from jobs_sandbox.shapes import readable, unreadable
 
 # Silence is noticed within 15 s: a ping after 10 s without traffic, and 5 s to answer it. AWS IoT may insist on
 # 30 s in its CONNACK, and the SDK then obeys: 35 s.
@@ -39,20 +39,20 @@ _RECONNECT_MS = (500, 2000)
 _SESSION_EXPIRY = 3600
 # The SDK subscribes for each request and unsubscribes after its answer. AWS IoT allows 50 subscriptions a connection.
 _SUBSCRIPTIONS = 10
-_STOP_PATIENCE = 1.0  # seconds
+_STOP_TIMEOUT = 1.0  # seconds
 _REMEMBERED = 10  # requests whose answer may still come
 
 
-class Sink(Protocol):
+class Listener(Protocol):
     """Who is told what happens; each method returns at once and never raises."""
 
-    def event(self, answer: Answer) -> None:
+    def event(self, answer: Block) -> None:
         """A stream's event."""
 
-    def late_answer(self, answer: Answer, request: Pending) -> None:
+    def late_answer(self, answer: Block, request: Pending) -> None:
         """The answer to a request that had already failed for want of one."""
 
-    def caught_up(self, pending: Answer) -> None:
+    def caught_up(self, pending: Block) -> None:
         """What is pending now that the connection is back."""
 
     def connection(self, state: str, message: str) -> None:
@@ -68,17 +68,17 @@ class DataPlane:
     Entering it connects and opens both streams; leaving it closes them.
     """
 
-    def __init__(self, settings: Settings, sink: Sink) -> None:
+    def __init__(self, settings: Settings, listener: Listener) -> None:
         self._settings = settings
-        self._sink = sink
-        self._link = Link(sink.connection)
+        self._listener = listener
+        self._connection = Connection(listener.connection)
         self._started: Future[tuple[Any, Any] | None] = Future()  # the error and the CONNACK, or None
-        self._standing: dict[str, Future[None]] = {title: Future() for title in STREAM_TOPICS}
+        self._subscribed: dict[str, Future[None]] = {title: Future() for title in STREAM_TOPICS}
         self._streams: dict[str, Any] = {}  # a stream that nobody references is collected and goes silent
         self._resubscribing: set[str] = set()
         self._sending = threading.RLock()
         self._unpaired: Callable[[bytes], None] | None = None
-        self._asked: dict[str, Request] = {}  # by client token, until it is answered
+        self._sent: dict[str, Request] = {}  # by client token, until it is answered
         self._stopped: Future[None] = Future()
         self._deadline = 0.0
         self._mqtt: Any = None
@@ -102,13 +102,13 @@ class DataPlane:
     def __exit__(self, *_: object) -> None:
         """Close the streams and end the MQTT session, without waiting for a network that is gone."""
         self._streams.clear()
-        self._link.closing = True
-        self._sink.connection("stopped", "")
+        self._connection.closing = True
+        self._listener.connection("stopped", "")
         if self._mqtt is not None:
             self._mqtt.stop(mqtt5.DisconnectPacket(session_expiry_interval_sec=0))
-            if self._link.up:
+            if self._connection.up:
                 with suppress(TimeoutError):
-                    self._stopped.result(_STOP_PATIENCE)
+                    self._stopped.result(_STOP_TIMEOUT)
 
     def _connect(self) -> None:
         settings = self._settings
@@ -149,7 +149,7 @@ class DataPlane:
             raise StartError(
                 f"the device SDK cannot use the certificate, key or endpoint: {error}",
                 cause="a kind of key or certificate that its TLS library does not know, or no host name",
-                todo="use the files that `aws iot create-keys-and-certificate` wrote.",
+                next_step="use the files that `aws iot create-keys-and-certificate` wrote.",
             ) from error
         self._deadline = time.monotonic() + settings.timeout
         self._mqtt.start()
@@ -172,28 +172,30 @@ class DataPlane:
             return StartError(
                 what,
                 cause="the endpoint is busy or limits connections, or it does not take this client id",
-                todo="try again in a moment, or with another --client-id.",
+                next_step="try again in a moment, or with another --client-id.",
             )
         return StartError(
             what,
             cause=f"no policy of the certificate allows iot:Connect on client/{self._settings.client_id}, or the "
             "certificate is not ACTIVE",
-            todo="attach policies/device-policy.json, filled in, or name a client id that your policy allows with "
+            next_step="attach policies/device-policy.json, filled in, or name a client id that your policy allows with "
             "--client-id.",
         )
 
     def _subscribe(self) -> None:
         for title in STREAM_TOPICS:
             self._open(title)
-        for title, standing in self._standing.items():
+        for title, standing in self._subscribed.items():
             try:
                 standing.result(self._left())
             except TimeoutError:
-                lossy = f"the connection was lost meanwhile: {self._link.cause}" if self._link.losses else ""
+                lossy = (
+                    f"the connection was lost meanwhile: {self._connection.cause}" if self._connection.losses else ""
+                )
                 raise StartError(
                     f"the {title} stream has no subscription after {self._settings.timeout:g} s",
                     cause=lossy or "a slow network",
-                    todo="try again with a larger --timeout.",
+                    next_step="try again with a larger --timeout.",
                 ) from None
 
     def _open(self, title: str) -> None:
@@ -205,12 +207,12 @@ class DataPlane:
             request = iotjobs.NextJobExecutionChangedSubscriptionRequest(thing_name=self._settings.thing)
 
         def on_event(event: Any) -> None:
-            self._pair(lambda payload: self._sink.event(readable(title, event, payload)))
+            self._pair(lambda payload: self._listener.event(readable(title, event, payload)))
 
         options = ServiceStreamOptions(
             incoming_event_listener=on_event,
             subscription_status_listener=lambda status: self._on_subscription(title, status),
-            deserialization_failure_listener=lambda failure: self._sink.event(
+            deserialization_failure_listener=lambda failure: self._listener.event(
                 unreadable(title, failure.payload or b"", failure.inner_error)
             ),
         )
@@ -244,7 +246,7 @@ class DataPlane:
 
     def _request(self, title: str, topic: str, send: Callable[[Any], Any], request: Any, job_id: str = "") -> Pending:
         """Send a request; ``topic`` is its topic below ``…/jobs/``, with ``*`` for the job id."""
-        pending = Request(title, f"$aws/things/{self._settings.thing}/jobs/{topic}", job_id, self._link)
+        pending = Request(title, f"$aws/things/{self._settings.thing}/jobs/{topic}", job_id, self._connection)
 
         def done(answered: Any) -> None:
             error = answered.exception()
@@ -271,9 +273,9 @@ class DataPlane:
         try:
             with self._sending:  # an answer may be there before `done` is: `_on_publish` waits for it
                 answered = send(request)
-                self._asked[request.client_token] = pending
-                if len(self._asked) > _REMEMBERED:
-                    self._forget(next(iter(self._asked)))
+                self._sent[request.client_token] = pending
+                if len(self._sent) > _REMEMBERED:
+                    self._forget(next(iter(self._sent)))
                 answered.add_done_callback(done)
         except (AwsCrtError, ValueError, RuntimeError) as error:
             pending.set_exception(RequestFailed(f"the device SDK refused the request: {error}"))
@@ -282,8 +284,8 @@ class DataPlane:
     def _forget(self, token: str) -> Request | None:
         """Wait no more for the answer to this request; what it was, if it was still waited for."""
         with self._sending:
-            request = self._asked.pop(token, None)
-            topics = [asked.topic for asked in self._asked.values()]
+            request = self._sent.pop(token, None)
+            topics = [asked.topic for asked in self._sent.values()]
             if request and request.done() and request.topic not in topics:
                 self._mqtt.unsubscribe(mqtt5.UnsubscribePacket(request.answer_topics))
             return request
@@ -316,30 +318,30 @@ class DataPlane:
             if isinstance(token, str):
                 request = self._forget(token)
             else:
-                request = next((asked for asked in self._asked.values() if asked.topic == operation), None)
+                request = next((asked for asked in self._sent.values() if asked.topic == operation), None)
         if request is None:
             return
         title = REJECTED if outcome == "rejected" else request.title
         if not isinstance(token, str):
             note = f"an answer on {topic} that names no request: its clientToken is missing or unreadable"
-            self._sink.event(Answer(title, body if isinstance(body, dict) else None, payload, note))
+            self._listener.event(Block(title, body if isinstance(body, dict) else None, payload, note))
         elif request.done():
-            self._sink.late_answer(Answer(title, body, payload), request)
+            self._listener.late_answer(Block(title, body, payload), request)
         elif outcome == "rejected":  # no JSON to the SDK's other parser, which is stricter than Python's
             request.set_exception(Rejected(body, payload))
         else:
             request.set_result(
-                Answer(title, body, payload, "not what AWS IoT Jobs documents: no JSON to the device SDK")
+                Block(title, body, payload, "not what AWS IoT Jobs documents: no JSON to the device SDK")
             )
 
     def _on_connected(self, data: Any) -> None:
         first = not self._started.done()
         send_at_once(self._settings.port)
-        self._link.restored()
+        self._connection.restored()
         if first:
             self._started.set_result(None)
             return
-        for title, standing in self._standing.items():
+        for title, standing in self._subscribed.items():
             if standing.done() and title not in self._streams:  # it was halted
                 self._open(title)
         if data.connack_packet.session_present:
@@ -349,16 +351,18 @@ class DataPlane:
 
     def _on_failure(self, data: Any) -> None:
         if self._started.done():
-            self._link.failed(_cause(data.exception, data.connack_packet))
+            self._connection.failed(_cause(data.exception, data.connack_packet))
         else:
-            self._link.closing = True  # the first failure ends the program, and the SDK's further attempts are no news
+            self._connection.closing = (
+                True  # the first failure ends the program, and the SDK's further attempts are no news
+            )
             self._started.set_result((data.exception, data.connack_packet))
 
     def _on_disconnected(self, data: Any) -> None:
-        self._link.lost(_cause(data.exception, data.disconnect_packet))
+        self._connection.lost(_cause(data.exception, data.disconnect_packet))
 
     def _on_subscription(self, title: str, status: Any) -> None:
-        standing = self._standing[title]
+        standing = self._subscribed[title]
         if status.type == SubscriptionStatusEventType.SUBSCRIPTION_ESTABLISHED:
             if not standing.done():
                 standing.set_result(None)
@@ -376,20 +380,20 @@ class DataPlane:
         missing = f"iot:Subscribe on topicfilter/$aws/things/{self._settings.thing}/jobs/{STREAM_TOPICS[title]}"
         what = f"the {title} stream was refused its subscription ({_name(error)})"
         cause = f"no policy of the certificate allows {missing}"
-        if self._standing[title].done():
-            self._sink.warning(f"{what}: {cause}; its events are not shown until the next reconnect succeeds")
+        if self._subscribed[title].done():
+            self._listener.warning(f"{what}: {cause}; its events are not shown until the next reconnect succeeds")
         else:
-            self._standing[title].set_exception(StartError(what, cause=cause, todo=ATTACH))
+            self._subscribed[title].set_exception(StartError(what, cause=cause, next_step=ATTACH))
 
     def _catch_up(self) -> None:
         """Ask once what is pending: it shows what changed while nobody listened."""
 
-        def answered(pending: Future[Answer]) -> None:
+        def answered(pending: Future[Block]) -> None:
             error = pending.exception()
             if error is None:
-                self._sink.caught_up(pending.result())
+                self._listener.caught_up(pending.result())
             else:
-                self._sink.warning(f"what changed while the connection was down is not known: {error}")
+                self._listener.warning(f"what changed while the connection was down is not known: {error}")
 
         self.get_pending_job_executions().add_done_callback(answered)
 

@@ -14,12 +14,12 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import TypeVar
 
-from jobs_sandbox.background import in_background
 from jobs_sandbox.errors import StartError
 from jobs_sandbox.settings import Settings
+from jobs_sandbox.threads import in_background
 
 T = TypeVar("T")
-_PATIENCE = 2.0  # seconds, for each step of a diagnosis
+_TIMEOUT = 2.0  # seconds, for each step of a diagnosis
 _PEM_LABEL = re.compile(rb"^-----BEGIN ([A-Z0-9 ]+)-----", re.MULTILINE)
 _NO_PAIR = ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "NO_CERTIFICATE_ASSIGNED")  # the last: one RSA, the other EC
 _OUT_OF_DATE, _ANOTHER_NAME = (9, 10), (62, 64)  # OpenSSL's X509_V_ERR_…
@@ -57,7 +57,7 @@ def _check_pem(role: str, path: str, wanted: str) -> None:
         raise StartError(
             f"the {role} file {path} cannot be read: {error.strerror or error}",
             cause="a mistyped path, or a file that belongs to someone else",
-            todo="check it with `ls -l`; the order of arguments is endpoint, certificate, key, region, thing.",
+            next_step="check it with `ls -l`; the order of arguments is endpoint, certificate, key, region, thing.",
         ) from error
     labels = [label.decode() for label in _PEM_LABEL.findall(content)]
     if not any(label.endswith(wanted) for label in labels):
@@ -65,20 +65,20 @@ def _check_pem(role: str, path: str, wanted: str) -> None:
         raise StartError(
             f"the {role} file {path} {holds}",
             cause="another file than the one meant (certificate and key swapped?), or DER instead of PEM",
-            todo=f"give the file with a line that ends in {wanted}-----",
+            next_step=f"give the file with a line that ends in {wanted}-----",
         )
     if wanted == "CERTIFICATE":
         try:
             ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
         except ssl.SSLError as error:
             raise StartError(
-                f"the {role} file {path} is damaged", cause=_DAMAGED, todo="get it again from where it came."
+                f"the {role} file {path} is damaged", cause=_DAMAGED, next_step="get it again from where it came."
             ) from error
     elif b"ENCRYPTED" in content:
         raise StartError(
             f"the private key {path} is encrypted",
             cause="the device SDK cannot ask for its pass phrase",
-            todo=f"decrypt a copy: openssl pkey -in {path} -out decrypted.key",
+            next_step=f"decrypt a copy: openssl pkey -in {path} -out decrypted.key",
         )
 
 
@@ -95,7 +95,7 @@ def _check_pair(settings: Settings) -> None:
         else:
             what, cause = f"the private key file {settings.key} is damaged", _DAMAGED
         todo = "use a pair that `aws iot create-keys-and-certificate` wrote."
-        raise StartError(what, cause=cause, todo=todo) from error
+        raise StartError(what, cause=cause, next_step=todo) from error
 
 
 def _tls_context(settings: Settings) -> ssl.SSLContext:
@@ -125,16 +125,16 @@ def explain_connection(settings: Settings, sdk_word: str) -> StartError:
         return StartError(
             f"the endpoint {settings.endpoint} does not resolve: {_words(error)}",
             cause="a mistyped name, a URL or host:port instead of a bare host name, or no network",
-            todo=_DESCRIBE_ENDPOINT,
+            next_step=_DESCRIBE_ENDPOINT,
         )
     try:
-        connection = _in_time(lambda: socket.create_connection(address, _PATIENCE))
+        connection = _in_time(lambda: socket.create_connection(address, _TIMEOUT))
     except OSError as error:
         refused = isinstance(error, ConnectionRefusedError)
         return StartError(
             f"{'nothing listens on ' + where if refused else where + ' cannot be reached'}: {_words(error)}",
             cause="a wrong host or --port, an endpoint that is not running, or a firewall in between",
-            todo=_CHECK_PORT,
+            next_step=_CHECK_PORT,
         )
     with connection:
         return _explain_tls(settings, connection, where, sdk_word)
@@ -144,7 +144,7 @@ def _in_time(work: Callable[[], T]) -> T:
     """Bound what has no bound of its own: a resolver that is gone, a host of many addresses."""
     future: Future[T] = Future()
     in_background(work, future)
-    return future.result(_PATIENCE)
+    return future.result(_TIMEOUT)
 
 
 def _explain_tls(settings: Settings, connection: socket.socket, where: str, sdk_word: str) -> StartError:
@@ -161,7 +161,7 @@ def _explain_tls(settings: Settings, connection: socket.socket, where: str, sdk_
             return StartError(
                 f"{where} does not complete a TLS handshake: {reason}",
                 cause="a service without TLS, or with one too old, or something in between that cuts it off",
-                todo=_CHECK_PORT,
+                next_step=_CHECK_PORT,
             )
         if not isinstance(error, TimeoutError):
             return _client_refused(settings, f"{where} refused the client certificate {settings.cert}: {reason}")
@@ -170,11 +170,11 @@ def _explain_tls(settings: Settings, connection: socket.socket, where: str, sdk_
     if "TIMEOUT" in sdk_word or not sdk_word:
         what = f"{where} speaks TLS, but did not answer the MQTT connection within {settings.timeout:g} s"
         cause = "a slow or lossy network, or an endpoint that is no MQTT broker"
-        return StartError(what, cause=cause, todo=f"try a larger --timeout; {_CHECK_PORT}")
+        return StartError(what, cause=cause, next_step=f"try a larger --timeout; {_CHECK_PORT}")
     return StartError(
         f"{where} speaks TLS, but not as AWS IoT does: {sdk_word}",
         cause="an endpoint that is no MQTT 5 broker, or does not ask for a client certificate",
-        todo=_DESCRIBE_ENDPOINT,
+        next_step=_DESCRIBE_ENDPOINT,
     )
 
 
@@ -184,18 +184,18 @@ def _server_refused(settings: Settings, error: ssl.SSLCertVerificationError) -> 
         return StartError(
             f"the server's certificate is not for {settings.endpoint}: {reason}",
             cause="an IP address or another name where the certificate's own name is needed",
-            todo=_DESCRIBE_ENDPOINT,
+            next_step=_DESCRIBE_ENDPOINT,
         )
     if error.verify_code in _OUT_OF_DATE:
         return StartError(
             f"the server's certificate is out of date: {reason}",
             cause="the clock of this machine is wrong, or the certificate was not renewed",
-            todo="check the clock with `date`; if it is right, ask whoever runs the server.",
+            next_step="check the clock with `date`; if it is right, ask whoever runs the server.",
         )
     return StartError(
         f"the server's certificate is not trusted: {reason}",
         cause="its CA is not in the trust store, or something in between intercepts TLS",
-        todo="name the CA with --ca-file; for AWS IoT Core use the ATS endpoint and Amazon Root CA 1.",
+        next_step="name the CA with --ca-file; for AWS IoT Core use the ATS endpoint and Amazon Root CA 1.",
     )
 
 
@@ -204,13 +204,14 @@ def _client_refused(settings: Settings, what: str) -> StartError:
         return StartError(
             what,
             cause=f"{problem}, by the clock of this machine",
-            todo="check the clock with `date`; if it is right, `aws iot create-keys-and-certificate` makes a new pair.",
+            next_step="check the clock with `date`; if it is right, `aws iot create-keys-and-certificate` makes a new "
+            "pair.",
         )
     return StartError(
         what,
         cause="the certificate is not registered in this account and region, not ACTIVE, or has no policy that "
         "allows iot:Connect",
-        todo="`aws iot describe-certificate` shows its status, `aws iot list-attached-policies` its policies; "
+        next_step="`aws iot describe-certificate` shows its status, `aws iot list-attached-policies` its policies; "
         "attach policies/device-policy.json, filled in.",
     )
 
@@ -240,6 +241,6 @@ def _out_of_date(settings: Settings) -> str:
 def _words(error: Exception) -> str:
     """What went wrong, as briefly as the library can say it."""
     if isinstance(error, TimeoutError):
-        return f"no answer within {_PATIENCE:g} s"
+        return f"no answer within {_TIMEOUT:g} s"
     reason = error.reason if isinstance(error, ssl.SSLError) else getattr(error, "strerror", None)
     return str(reason or error).replace("_", " ").lower()

@@ -16,8 +16,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import PrivateFormat
 
-from jobs_sandbox import diagnosis
-from jobs_sandbox.diagnosis import check_files, explain_connection
+from jobs_sandbox.data_plane import diagnosis
+from jobs_sandbox.data_plane.diagnosis import check_files, explain_connection
 from jobs_sandbox.errors import StartError
 from jobs_sandbox.settings import Settings
 from tests.support.servers import (
@@ -68,7 +68,7 @@ def files(tmp_path: Path) -> Files:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """For a test of silence: a little of it is enough."""
-    monkeypatch.setattr(diagnosis, "_PATIENCE", 0.1)
+    monkeypatch.setattr(diagnosis, "_TIMEOUT", 0.1)
 
 
 def replaced(settings: Settings, field: str, path: str) -> Settings:
@@ -81,7 +81,7 @@ def refusal(settings: Settings) -> StartError:
     with pytest.raises(StartError) as caught:
         check_files(settings)
     assert caught.value.cause
-    assert caught.value.todo
+    assert caught.value.next_step
     return caught.value
 
 
@@ -116,9 +116,9 @@ def test_key_that_others_can_read(files: Files, mode: int) -> None:
 def test_file_missing(files: Files, field: str, role: str) -> None:
     """A file that is not there is named, with its role."""
     error = refusal(replaced(files.settings, field, "/nowhere/x.pem"))
-    assert error.what == f"the {role} file /nowhere/x.pem cannot be read: No such file or directory"
+    assert error.message == f"the {role} file /nowhere/x.pem cannot be read: No such file or directory"
     assert "mistyped path" in error.cause
-    assert "endpoint, certificate, key, region, thing" in error.todo
+    assert "endpoint, certificate, key, region, thing" in error.next_step
 
 
 def test_unreadable_file(files: Files, tmp_path: Path) -> None:
@@ -126,7 +126,7 @@ def test_unreadable_file(files: Files, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     for path in (str(tmp_path), str(tmp_path / "pipe"), "/dev/zero"):
         error = refusal(files.settings._replace(key=path))
-        assert error.what == f"the private key file {path} cannot be read: it is a folder, a pipe or a device"
+        assert error.message == f"the private key file {path} cannot be read: it is a folder, a pipe or a device"
 
 
 @pytest.mark.parametrize(
@@ -142,22 +142,22 @@ def test_no_key(files: Files, content: bytes, holds: str) -> None:
     """A file that holds no key is said to hold what it holds."""
     path = files.write("x", content)
     error = refusal(files.settings._replace(key=path))
-    assert error.what == f"the private key file {path} {holds}"
+    assert error.message == f"the private key file {path} {holds}"
     assert "DER" in error.cause
-    assert error.todo == "give the file with a line that ends in PRIVATE KEY-----"
+    assert error.next_step == "give the file with a line that ends in PRIVATE KEY-----"
 
 
 def test_swapped(files: Files) -> None:
     """Certificate and key swapped is the likely cause, and what is wanted is named."""
     error = refusal(files.settings._replace(cert=files.key, key=files.cert))
-    assert error.what == f"the certificate file {files.key} holds EC PRIVATE KEY, not CERTIFICATE"
+    assert error.message == f"the certificate file {files.key} holds EC PRIVATE KEY, not CERTIFICATE"
     assert "certificate and key swapped" in error.cause
-    assert error.todo.endswith("CERTIFICATE-----")
+    assert error.next_step.endswith("CERTIFICATE-----")
 
 
 def test_wrong_ca_file(files: Files) -> None:
     """A trust store that holds no certificate is called the CA file."""
-    assert refusal(files.settings._replace(ca_file=files.key)).what.startswith(f"the CA file {files.key} holds EC ")
+    assert refusal(files.settings._replace(ca_file=files.key)).message.startswith(f"the CA file {files.key} holds EC ")
 
 
 @pytest.mark.parametrize(("field", "role"), [("cert", "certificate"), ("ca_file", "CA")], ids=["cert", "ca"])
@@ -165,13 +165,13 @@ def test_damaged_certificate(files: Files, field: str, role: str) -> None:
     """A certificate that was cut short is called damaged, and not its key."""
     path = files.write("cut.pem", Path(files.ca_file).read_bytes()[:200])
     error = refusal(replaced(files.settings, field, path))
-    assert error.what == f"the {role} file {path} is damaged"
+    assert error.message == f"the {role} file {path} is damaged"
 
 
 def test_damaged_key(files: Files) -> None:
     """A key that was cut short is called damaged, and not its certificate."""
     path = files.write("cut.key", Path(files.key).read_bytes()[:100])
-    assert refusal(files.settings._replace(key=path)).what == f"the private key file {path} is damaged"
+    assert refusal(files.settings._replace(key=path)).message == f"the private key file {path} is damaged"
 
 
 @pytest.mark.parametrize("form", [PrivateFormat.PKCS8, PrivateFormat.TraditionalOpenSSL], ids=["PKCS8", "traditional"])
@@ -185,8 +185,8 @@ def test_encrypted_key(files: Files, form: PrivateFormat) -> None:
     )
     path = files.write("encrypted.key", encrypted)
     error = refusal(files.settings._replace(key=path))
-    assert error.what == f"the private key {path} is encrypted"
-    assert f"openssl pkey -in {path}" in error.todo
+    assert error.message == f"the private key {path} is encrypted"
+    assert f"openssl pkey -in {path}" in error.next_step
 
 
 @pytest.mark.parametrize("kind", trustme.KeyType)
@@ -194,7 +194,7 @@ def test_no_pair(files: Files, kind: trustme.KeyType) -> None:
     """A key of another certificate is said to be that, whichever its kind."""
     _, key = files.pair("other", files.ca.issue_cert("other.example", key_type=kind))
     error = refusal(files.settings._replace(key=key))
-    assert error.what == f"the certificate {files.cert} and the private key {key} do not belong together"
+    assert error.message == f"the certificate {files.cert} and the private key {key} do not belong together"
     assert error.cause == "files of two different certificates"
 
 
@@ -211,7 +211,7 @@ def test_weak_key(files: Files) -> None:
     cert_file = files.write("weak.pem", certificate.public_bytes(serialization.Encoding.PEM))
     pem = key.private_bytes(serialization.Encoding.PEM, PrivateFormat.PKCS8, serialization.NoEncryption())
     error = refusal(files.settings._replace(cert=cert_file, key=files.write("weak.key", pem)))
-    assert error.what == f"the certificate {cert_file} cannot be used with its private key: ee key too small"
+    assert error.message == f"the certificate {cert_file} cannot be used with its private key: ee key too small"
     assert "too weak" in error.cause
 
 
@@ -222,7 +222,7 @@ def explain(settings: Settings, sdk_word: str = "AWS_IO_SOCKET_CLOSED") -> Start
     """What is said of an endpoint; nothing of it is without a cause and a next step."""
     error = explain_connection(settings, sdk_word)
     assert error.cause
-    assert error.todo
+    assert error.next_step
     return error
 
 
@@ -240,9 +240,9 @@ def explain(settings: Settings, sdk_word: str = "AWS_IO_SOCKET_CLOSED") -> Start
 def test_no_host_name(files: Files, endpoint: str) -> None:
     """A name that does not resolve, or is none, is told with where the right one is found."""
     error = explain(files.settings._replace(endpoint=endpoint))
-    assert error.what.startswith(f"the endpoint {endpoint} does not resolve: ")
+    assert error.message.startswith(f"the endpoint {endpoint} does not resolve: ")
     assert "a URL or host:port" in error.cause
-    assert "aws iot describe-endpoint" in error.todo
+    assert "aws iot describe-endpoint" in error.next_step
 
 
 @pytest.mark.usefixtures("impatient")
@@ -252,16 +252,16 @@ def test_no_resolver(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_: answered.wait())
     error = explain(files.settings._replace(endpoint="host.example"))
     answered.set()
-    assert error.what == "the endpoint host.example does not resolve: no answer within 0.1 s"
+    assert error.message == "the endpoint host.example does not resolve: no answer within 0.1 s"
 
 
 def test_closed_port(files: Files) -> None:
     """A port that nobody listens on is said to be that."""
     with closed_port() as port:
         error = explain(files.settings._replace(port=port))
-    assert error.what == f"nothing listens on {HOST}:{port}: connection refused"
+    assert error.message == f"nothing listens on {HOST}:{port}: connection refused"
     assert "wrong host or --port" in error.cause
-    assert "8883" in error.todo
+    assert "8883" in error.next_step
 
 
 @pytest.mark.usefixtures("impatient")
@@ -269,7 +269,7 @@ def test_black_hole(files: Files) -> None:
     """A host that does not answer at all is not waited for."""
     with black_hole() as port:
         error = explain(files.settings._replace(port=port))
-    assert error.what == f"{HOST}:{port} cannot be reached: no answer within 0.1 s"
+    assert error.message == f"{HOST}:{port} cannot be reached: no answer within 0.1 s"
     assert "firewall" in error.cause
 
 
@@ -294,9 +294,9 @@ def test_no_tls(files: Files, behaviour: Behaviour) -> None:
     """A server without TLS is not mistaken for one that refuses the certificate."""
     with serving(behaviour) as port:
         error = explain(files.settings._replace(port=port))
-    assert error.what.startswith(f"{HOST}:{port} does not complete a TLS handshake: ")
+    assert error.message.startswith(f"{HOST}:{port} does not complete a TLS handshake: ")
     assert "without TLS" in error.cause
-    assert "--port" in error.todo
+    assert "--port" in error.next_step
 
 
 @pytest.mark.usefixtures("impatient")
@@ -304,7 +304,7 @@ def test_no_tls_and_no_word(files: Files) -> None:
     """A server that does not answer the handshake is not waited for."""
     with serving(silent) as port:
         error = explain(files.settings._replace(port=port))
-    assert error.what == f"{HOST}:{port} does not complete a TLS handshake: no answer within 0.1 s"
+    assert error.message == f"{HOST}:{port} does not complete a TLS handshake: no answer within 0.1 s"
 
 
 @pytest.mark.parametrize("name", [HOST, "localhost"])
@@ -312,9 +312,9 @@ def test_server_of_another_name(files: Files, name: str) -> None:
     """A server's certificate for another name, or for none where there is an address, is said to be that."""
     with serving(silent, server_tls(files.ca.issue_cert("elsewhere.example"))) as port:
         error = explain(files.settings._replace(endpoint=name, port=port))
-    assert error.what.startswith(f"the server's certificate is not for {name}: ")
+    assert error.message.startswith(f"the server's certificate is not for {name}: ")
     assert "another name" in error.cause
-    assert "aws iot describe-endpoint" in error.todo
+    assert "aws iot describe-endpoint" in error.next_step
 
 
 @pytest.mark.parametrize("trusted", [True, False], ids=["another CA", "the system's"])
@@ -322,8 +322,8 @@ def test_server_not_trusted(files: Files, trusted: bool) -> None:  # noqa: FBT00
     """A server whose CA is not in the trust store is told with the option that names it."""
     with serving(silent, server_tls(trustme.CA().issue_cert(HOST))) as port:
         error = explain(files.settings._replace(port=port, ca_file=files.ca_file if trusted else None))
-    assert error.what.startswith("the server's certificate is not trusted: ")
-    assert "--ca-file" in error.todo
+    assert error.message.startswith("the server's certificate is not trusted: ")
+    assert "--ca-file" in error.next_step
 
 
 @pytest.mark.parametrize(
@@ -336,9 +336,9 @@ def test_server_out_of_date(files: Files, dates: dict[str, datetime], reason: st
     certificate = files.ca.issue_cert(HOST, not_before=dates["not_before"], not_after=dates["not_after"])
     with serving(silent, server_tls(certificate)) as port:
         error = explain(files.settings._replace(port=port))
-    assert error.what == f"the server's certificate is out of date: {reason}"
+    assert error.message == f"the server's certificate is out of date: {reason}"
     assert "clock" in error.cause
-    assert "`date`" in error.todo
+    assert "`date`" in error.next_step
 
 
 @pytest.mark.parametrize("version", [TLS_1_2, TLS_1_3], ids=["1.2", "1.3"])
@@ -349,9 +349,9 @@ def test_client_not_known(files: Files, version: ssl.TLSVersion) -> None:
     tls.minimum_version = tls.maximum_version = version
     with serving(silent, tls) as port:
         error = explain(files.settings._replace(port=port))
-    assert error.what.startswith(f"{HOST}:{port} refused the client certificate {files.cert}: ")
+    assert error.message.startswith(f"{HOST}:{port} refused the client certificate {files.cert}: ")
     assert "not registered in this account and region, not ACTIVE" in error.cause
-    assert "aws iot describe-certificate" in error.todo
+    assert "aws iot describe-certificate" in error.next_step
 
 
 @pytest.mark.parametrize("version", [TLS_1_2, TLS_1_3], ids=["1.2", "1.3"])
@@ -368,9 +368,9 @@ def test_client_out_of_date(files: Files, dates: dict[str, datetime], reason: st
     tls.minimum_version = tls.maximum_version = version
     with serving(silent, tls) as port:
         error = explain(files.settings._replace(port=port, cert=cert, key=key))
-    assert error.what.startswith(f"{HOST}:{port} refused the client certificate {cert}: ")
+    assert error.message.startswith(f"{HOST}:{port} refused the client certificate {cert}: ")
     assert error.cause == f"{reason}, by the clock of this machine"
-    assert "`date`" in error.todo
+    assert "`date`" in error.next_step
 
 
 @pytest.fixture
@@ -384,7 +384,7 @@ def port(files: Files) -> Iterator[int]:
 def test_hung_up(files: Files, port: int, word: str) -> None:
     """A server that hangs up on MQTT does not like the certificate, as AWS IoT does with one that is not ACTIVE."""
     error = explain(files.settings._replace(port=port), word)
-    assert error.what == f"{HOST}:{port} hung up on the client certificate {files.cert} ({word})"
+    assert error.message == f"{HOST}:{port} hung up on the client certificate {files.cert} ({word})"
     assert "not ACTIVE" in error.cause
 
 
@@ -392,24 +392,24 @@ def test_hung_up(files: Files, port: int, word: str) -> None:
 def test_no_answer(files: Files, port: int, word: str) -> None:
     """A server that does not answer MQTT in time may need more of it."""
     error = explain(files.settings._replace(port=port, timeout=7), word)
-    assert error.what == f"{HOST}:{port} speaks TLS, but did not answer the MQTT connection within 7 s"
+    assert error.message == f"{HOST}:{port} speaks TLS, but did not answer the MQTT connection within 7 s"
     assert "no MQTT broker" in error.cause
-    assert "--timeout" in error.todo
+    assert "--timeout" in error.next_step
 
 
 def test_no_mqtt(files: Files, port: int) -> None:
     """Whatever else the SDK says of a server with which the handshake succeeds is shown."""
     error = explain(files.settings._replace(port=port), "AWS_ERROR_MQTT5_DECODE_PROTOCOL_ERROR")
-    assert error.what == f"{HOST}:{port} speaks TLS, but not as AWS IoT does: AWS_ERROR_MQTT5_DECODE_PROTOCOL_ERROR"
+    assert error.message == f"{HOST}:{port} speaks TLS, but not as AWS IoT does: AWS_ERROR_MQTT5_DECODE_PROTOCOL_ERROR"
     assert "no MQTT 5 broker" in error.cause
 
 
 def test_silence_means_accepted(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that does not refuse the certificate after the handshake has accepted it."""
-    monkeypatch.setattr(diagnosis, "_PATIENCE", 0.3)
+    monkeypatch.setattr(diagnosis, "_TIMEOUT", 0.3)
     with serving(silent, server_tls(files.ca.issue_cert(HOST), files.ca_file)) as port:
         error = explain(files.settings._replace(port=port), "")
-    assert "did not answer the MQTT connection" in error.what
+    assert "did not answer the MQTT connection" in error.message
 
 
 def test_other_alerts(files: Files) -> None:
@@ -419,5 +419,5 @@ def test_other_alerts(files: Files) -> None:
     tls.maximum_version = TLS_1_2
     with serving(silent, tls) as port:
         error = explain(files.settings._replace(port=port))
-    assert "does not complete a TLS handshake: " in error.what
-    assert "certificate" not in error.what
+    assert "does not complete a TLS handshake: " in error.message
+    assert "certificate" not in error.message

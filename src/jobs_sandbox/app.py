@@ -13,15 +13,15 @@ from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
-from jobs_sandbox.background import in_background
 from jobs_sandbox.console import Console
 from jobs_sandbox.errors import RequestFailed, StartError
 from jobs_sandbox.session import Session, run_script
 from jobs_sandbox.settings import Settings, new_client_id
+from jobs_sandbox.threads import in_background
 
 OK, FAILED, INTERRUPTED = 0, 1, 130
 GRACE = 2.0  # seconds, for a control plane that answers late, but itself says why
-_PATIENCE = 2.0  # seconds, to write what is left when the program is told to end
+_TIMEOUT = 2.0  # seconds, to write what is left when the program is told to end
 
 
 class Terminated(SystemExit):
@@ -53,7 +53,7 @@ def run(options: argparse.Namespace) -> int:
         status = end.status
     finally:
         signals.leaving = True
-        console.close(_PATIENCE if status > FAILED else math.inf)
+        console.close(_TIMEOUT if status > FAILED else math.inf)
         signals.restore()
     if console.failure:
         with suppress(OSError, ValueError):
@@ -101,10 +101,10 @@ def _settings(options: argparse.Namespace, console: Console, stack: ExitStack) -
             endpoint_url=options.endpoint_url,
             timeout=options.timeout,
         )
-    from jobs_sandbox.local import local_iot
+    from jobs_sandbox.local.embedded import local_iot
 
     local = stack.enter_context(local_iot(options.local, console.warning))
-    console.notice(local.invitation(), **local._asdict())
+    console.notice(local.join_instructions(), **local._asdict())
     return Settings(
         local.endpoint,
         local.cert,
@@ -126,13 +126,13 @@ def _start(settings: Settings, session: Session, console: Console, stack: ExitSt
         StartError: with the cause.
 
     """
-    from jobs_sandbox.diagnosis import check_files
+    from jobs_sandbox.data_plane.diagnosis import check_files
 
     if warning := check_files(settings):
         console.warning(warning)
 
     def ensure_thing() -> tuple[Any, bool]:
-        from jobs_sandbox.control_plane import ControlPlane
+        from jobs_sandbox.control_plane.client import ControlPlane
 
         control = ControlPlane(settings)
         return control, control.ensure_thing()
@@ -140,18 +140,18 @@ def _start(settings: Settings, session: Session, console: Console, stack: ExitSt
     ensured: Future[tuple[Any, bool]] = Future()
     in_background(ensure_thing, ensured)
     # While that is on the wire, the device SDK loads.
-    from jobs_sandbox.data_plane import DataPlane
+    from jobs_sandbox.data_plane.client import DataPlane
 
     try:
         session.control, created = ensured.result(settings.timeout + GRACE)
     except RequestFailed as error:
-        raise StartError(error.what, cause=error.cause, todo=error.todo) from error
+        raise StartError(error.message, cause=error.cause, next_step=error.next_step) from error
     except TimeoutError:
         where = settings.endpoint_url or f"AWS IoT in {settings.region}"
         raise StartError(
             f"the control plane ({where}) did not answer within {settings.timeout + GRACE:g} s",
             cause="a slow network, a wrong region or --endpoint-url, or a proxy",
-            todo="try again with a larger --timeout.",
+            next_step="try again with a larger --timeout.",
         ) from None
     if created:
         console.notice(f"created the thing {settings.thing}")

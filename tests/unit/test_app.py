@@ -14,11 +14,11 @@ from typing import Any, Self, TextIO
 
 import pytest
 
-from jobs_sandbox import program
-from jobs_sandbox.answers import Answer, Pending
+from jobs_sandbox import app
+from jobs_sandbox.blocks import Block, Pending
 from jobs_sandbox.cli import parse
 from jobs_sandbox.errors import RequestFailed, StartError
-from jobs_sandbox.local import LocalIoT
+from jobs_sandbox.local.embedded import LocalIoT
 from jobs_sandbox.settings import Settings
 
 FIVE = ["host", "cert.pem", "key.pem", "us-east-1", "Thing"]
@@ -51,7 +51,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
             return world.created
 
     class FakeDataPlane:
-        def __init__(self, settings: Settings, sink: object) -> None:
+        def __init__(self, settings: Settings, listener: object) -> None:
             pass
 
         def __enter__(self) -> Self:
@@ -64,7 +64,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
 
         def get_pending_job_executions(self) -> Pending:
             pending = Pending()
-            pending.set_result(Answer("GetPendingJobExecutionsResponse", {"queuedJobs": []}))
+            pending.set_result(Block("GetPendingJobExecutionsResponse", {"queuedJobs": []}))
             return pending
 
     @contextmanager
@@ -73,10 +73,10 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
         yield LocalIoT("127.0.0.1", 1, "ca", "cert", "key", "us-east-1", thing, "http://x", {"AWS_ACCESS_KEY_ID": "id"})
         world.happened.append("stop the local AWS IoT")
 
-    monkeypatch.setattr("jobs_sandbox.diagnosis.check_files", lambda _: world.warning)
-    monkeypatch.setattr("jobs_sandbox.control_plane.ControlPlane", FakeControlPlane)
-    monkeypatch.setattr("jobs_sandbox.data_plane.DataPlane", FakeDataPlane)
-    monkeypatch.setattr("jobs_sandbox.local.local_iot", fake_local)
+    monkeypatch.setattr("jobs_sandbox.data_plane.diagnosis.check_files", lambda _: world.warning)
+    monkeypatch.setattr("jobs_sandbox.control_plane.client.ControlPlane", FakeControlPlane)
+    monkeypatch.setattr("jobs_sandbox.data_plane.client.DataPlane", FakeDataPlane)
+    monkeypatch.setattr("jobs_sandbox.local.embedded.local_iot", fake_local)
     return world
 
 
@@ -105,7 +105,7 @@ class Streams:
         self.stdin: TextIO | None = None
 
     def run(self, options: argparse.Namespace, script: str = "", *, terminal: bool = False) -> int:
-        """Run the program with ``script`` on its standard input; the exit status."""
+        """Run the app with ``script`` on its standard input; the exit status."""
         self.out, self.err = Stdout(terminal=terminal), Stdout()
         reading, writing = os.pipe()
         with os.fdopen(writing, "w", encoding="utf-8") as pipe:
@@ -114,7 +114,7 @@ class Streams:
         for name, stream in (("stdin", self.stdin or stdin), ("stdout", self.full or self.out), ("stderr", self.err)):
             self._monkeypatch.setattr(sys, name, stream)
         try:
-            return program.run(options)
+            return app.run(options)
         finally:
             os.close(reading)
 
@@ -189,7 +189,7 @@ def test_a_new_thing_and_a_careless_key_are_told(world: World, streams: Streams)
 
 
 def test_local_runs_around_everything(world: World, streams: Streams) -> None:
-    """The embedded AWS IoT starts first and stops last, and its invitation is printed."""
+    """The embedded AWS IoT starts first and stops last, and its join_instructions is printed."""
     assert streams.run(options(arguments=["--local", "Lamp"])) == 0
     assert world.happened[0] == "start the local AWS IoT"
     assert world.happened[-1] == "stop the local AWS IoT"
@@ -199,21 +199,21 @@ def test_local_runs_around_everything(world: World, streams: Streams) -> None:
 
 
 def test_local_as_json(world: World, streams: Streams) -> None:
-    """As JSON the invitation is one object with a field for each value."""
+    """As JSON the join_instructions is one object with a field for each value."""
     streams.run(options("--output", "json", arguments=["--local"]))
     assert streams.err.text.startswith('{"type": "Notice", "endpoint": "127.0.0.1", "port": 1, "ca_file": "ca"')
 
 
 def test_a_start_error_is_told(world: World, streams: Streams) -> None:
     """A start that fails has status 1 and says why; nothing is connected."""
-    world.on_connect = raiser(StartError("it broke", cause="a cause", todo="a step"))
+    world.on_connect = raiser(StartError("it broke", cause="a cause", next_step="a step"))
     assert streams.run(options()) == 1
     assert streams.err.text == "it broke\n  likely cause: a cause\n  next: a step\n"
 
 
 def test_a_control_plane_error_is_a_start_error(world: World, streams: Streams) -> None:
     """When the thing cannot be ensured, nothing is connected."""
-    world.on_ensure = raiser(RequestFailed("denied", cause="a cause", todo="a step"))
+    world.on_ensure = raiser(RequestFailed("denied", cause="a cause", next_step="a step"))
     assert streams.run(options()) == 1
     assert streams.err.text == "denied\n  likely cause: a cause\n  next: a step\n"
     assert world.happened == ["ensure the thing"]
@@ -232,7 +232,7 @@ def test_a_silent_control_plane(
         hang.wait(10)
 
     world.on_ensure = wait
-    monkeypatch.setattr(program, "GRACE", -0.9)
+    monkeypatch.setattr(app, "GRACE", -0.9)
     assert streams.run(options("--timeout", "1", *more)) == 1
     hang.set()
     assert f"the control plane ({where}) did not answer within 0.1 s" in streams.err.text
@@ -248,9 +248,9 @@ def test_signals_end_it_in_good_order(number: int, status: int, world: World, st
 
 
 def test_a_second_signal_does_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
-    """While the program is leaving, another signal ends it at once."""
+    """While the app is leaving, another signal ends it at once."""
     monkeypatch.setattr(os, "_exit", sys.exit)
-    signals = program._Signals()
+    signals = app._Signals()
     signals.leaving = True
     signals.end_main()  # says nothing new
     try:
@@ -262,14 +262,14 @@ def test_a_second_signal_does_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_closed_stdout_ends_it(world: World, streams: Streams, monkeypatch: pytest.MonkeyPatch) -> None:
-    """When nobody reads stdout any more, the program ends, though it waits for input, with status 0."""
+    """When nobody reads stdout any more, the app ends, though it waits for input, with status 0."""
     reading, writing = os.pipe()
     os.close(reading)
     never, input_end = os.pipe()
     os.write(input_end, b"help\n")
     monkeypatch.setattr(sys, "stdout", os.fdopen(writing, "w", encoding="utf-8"))
     monkeypatch.setattr(sys, "stdin", os.fdopen(never, encoding="utf-8"))
-    assert program.run(options()) == 0
+    assert app.run(options()) == 0
     os.close(input_end)
     sys.stdin.close()
     with pytest.raises(BrokenPipeError):
@@ -291,11 +291,11 @@ def test_a_failure_before_the_reader_left_counts(world: World, monkeypatch: pyte
         monkeypatch.setattr(sys, "stdout", stdout)
         monkeypatch.setattr(sys, "stderr", Stdout())
         monkeypatch.setattr(sys, "stdin", stdin)
-        assert program.run(options()) == 1
+        assert app.run(options()) == 1
 
 
 def test_a_signal_while_a_script_waits(world: World, streams: Streams) -> None:
-    """A signal between two lines ends the program with its own status, though stdout is open."""
+    """A signal between two lines ends the app with its own status, though stdout is open."""
     never, input_end = os.pipe()
     timer = threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGTERM))
     world.on_connect = timer.start
@@ -314,7 +314,7 @@ def test_a_full_disk(world: World, streams: Streams) -> None:
 
 
 def test_signals_that_are_ignored_stay_ignored(world: World, streams: Streams) -> None:
-    """Under nohup the end of the terminal does not end the program."""
+    """Under nohup the end of the terminal does not end the app."""
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         world.on_connect = lambda: os.kill(os.getpid(), signal.SIGHUP)
@@ -325,12 +325,12 @@ def test_signals_that_are_ignored_stay_ignored(world: World, streams: Streams) -
 
 
 def test_leaving_at_once_restores_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A second signal ends the program at once, but not with a terminal that shows nothing typed."""
+    """A second signal ends the app at once, but not with a terminal that shows nothing typed."""
     monkeypatch.setattr(os, "_exit", sys.exit)
     master, slave = os.openpty()
     with os.fdopen(master), os.fdopen(slave) as stdin:
         monkeypatch.setattr(sys, "stdin", stdin)
-        signals = program._Signals()
+        signals = app._Signals()
         try:
             raw = termios.tcgetattr(slave)
             raw[3] &= ~(termios.ECHO | termios.ICANON)

@@ -4,7 +4,7 @@ import re
 import threading
 from typing import Any
 
-from jobs_sandbox.answers import Answer
+from jobs_sandbox.blocks import Block
 
 PENDING = ("QUEUED", "IN_PROGRESS")
 # AWS IoT lists at most so many executions in one JobExecutionsChanged event; more may be pending.
@@ -13,7 +13,7 @@ _REMEMBERED = 1000
 _JOB_ID = re.compile("[a-zA-Z0-9_-]{1,64}")
 
 
-class KnownExecutions:
+class Executions:
     """Job ids, most recent first, and the status of each pending execution as last heard. Thread-safe."""
 
     def __init__(self) -> None:
@@ -35,7 +35,7 @@ class KnownExecutions:
             statuses = list(self._status.values())
         return statuses.count("QUEUED"), statuses.count("IN_PROGRESS")
 
-    def learn(self, answer: Answer, job_id: str = "", status: str = "") -> None:
+    def learn(self, answer: Block, job_id: str = "", status: str = "") -> None:
         """Take in an answer or an event; ``job_id`` and ``status`` are those of an update that was accepted."""
         body = answer.body or {}
         with self._lock:
@@ -53,7 +53,7 @@ class KnownExecutions:
             elif status:
                 self._set(job_id, status)
 
-    def changes(self, pending: Answer) -> dict[str, Any]:
+    def changes(self, pending: Block) -> dict[str, Any]:
         """What a GetPendingJobExecutions answer shows that was not known: ``{jobId: {"was": …, "now": …}}``.
 
         ``was`` or ``now`` is null for an execution that was or is not pending.

@@ -1,7 +1,7 @@
 """The embedded AWS IoT of ``--local``: MiniStack as a child process, with the shipped policies enforced.
 
-The child is `jobs_sandbox.launcher`: it keeps every listener on loopback, and stops, removing its files, when its
-standard input ends, which happens however the parent dies.
+The child is `jobs_sandbox.local.ministack`: it keeps every listener on loopback, and stops, removing its files, when
+its standard input ends, which happens however the parent dies.
 """
 
 import importlib
@@ -23,14 +23,14 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from jobs_sandbox.background import start_thread
 from jobs_sandbox.errors import StartError
-from jobs_sandbox.launcher import HOST, READY
+from jobs_sandbox.local.ministack import HOST, READY
+from jobs_sandbox.threads import start_thread
 
 ACCOUNT = "000000000000"
 REGION = "us-east-1"
-_START_PATIENCE = 20.0  # seconds; it takes less than one
-_STOP_PATIENCE = 3.0
+_START_TIMEOUT = 20.0  # seconds; it takes less than one
+_STOP_TIMEOUT = 3.0
 _ATTEMPTS = 3
 _ROOT = ("test", "test")  # MiniStack's root credentials are any
 
@@ -48,7 +48,7 @@ class LocalIoT(NamedTuple):
     endpoint_url: str
     environment: dict[str, str]
 
-    def invitation(self) -> str:
+    def join_instructions(self) -> str:
         """How a second client joins, to read and to paste."""
         joined = [self.endpoint, self.cert, self.key, self.region, self.thing]
         options = ["--port", str(self.port), "--ca-file", self.ca_file, "--endpoint-url", self.endpoint_url]
@@ -81,7 +81,7 @@ def _this_program() -> str:
 def policy(name: str, *, region: str, account: str, thing: str) -> str:
     """A shipped policy (``device-policy`` or ``control-plane-policy``) with its placeholders filled in."""
     shipped = files("jobs_sandbox") / "policies"
-    folder = shipped if shipped.is_dir() else Path(__file__).parents[2] / "policies"
+    folder = shipped if shipped.is_dir() else Path(__file__).parents[3] / "policies"
     text = (folder / f"{name}.json").read_text(encoding="utf-8")
     return text.replace("<region>", region).replace("<account>", account).replace("<thingname>", thing)
 
@@ -101,7 +101,7 @@ def local_iot(thing: str, warn: Callable[[str], None] = lambda _: None) -> Itera
         raise StartError(
             "--local needs the local extra, which is not installed",
             cause="jobs-sandbox was installed without it",
-            todo="pip install 'jobs-sandbox[local]', or pip install '.[local]' in a clone.",
+            next_step="pip install 'jobs-sandbox[local]', or pip install '.[local]' in a clone.",
         )
     with ExitStack() as stack:
         stack.callback(_restore, dict(os.environ))
@@ -115,7 +115,7 @@ def local_iot(thing: str, warn: Callable[[str], None] = lambda _: None) -> Itera
             raise StartError(
                 f"the local AWS IoT could not be set up: {error}",
                 cause="a limit of this machine (files, processes, memory, disk), or the local extra is damaged",
-                todo="try again; if it stays, pip install --force-reinstall 'jobs-sandbox[local]'.",
+                next_step="try again; if it stays, pip install --force-reinstall 'jobs-sandbox[local]'.",
             ) from error
         os.environ.update(local.environment)
         yield local
@@ -155,7 +155,7 @@ def _start(stack: ExitStack, warn: Callable[[str], None]) -> tuple[Path, tuple[i
     raise StartError(
         f"the local AWS IoT did not start: {word}",
         cause="the local extra is damaged, or another program takes its ports",
-        todo="try again; if it stays, pip install --force-reinstall 'jobs-sandbox[local]'.",
+        next_step="try again; if it stays, pip install --force-reinstall 'jobs-sandbox[local]'.",
     )
 
 
@@ -168,15 +168,15 @@ def _ministack(gateway_port: int, mqtt_port: int) -> Iterator[tuple[Path, str, A
         log_path = folder / "ministack.log"
         with log_path.open("wb") as log:
             child = subprocess.Popen(
-                [sys.executable, "-P", "-m", "jobs_sandbox.launcher"],  # -P: no modules of the folder we are in
+                [sys.executable, "-P", "-m", "jobs_sandbox.local.ministack"],  # -P: no modules of the folder we are in
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
                 env=_environment() | _ministack_settings(folder, gateway_port, mqtt_port),
                 start_new_session=True,  # Ctrl-C in the terminal is for the prompt, not for the child
             )
-        importlib.import_module("jobs_sandbox.control_plane")  # boto3 loads while MiniStack starts
-        readable, _, _ = select.select([child.stdout], [], [], _START_PATIENCE)
+        importlib.import_module("jobs_sandbox.control_plane.client")  # boto3 loads while MiniStack starts
+        readable, _, _ = select.select([child.stdout], [], [], _START_TIMEOUT)
         word = child.stdout.readline().decode().strip() if readable else "no answer"
         word = word or log_path.read_text(encoding="utf-8", errors="replace").strip().rpartition("\n")[2]
         yield folder, word, child
@@ -184,7 +184,7 @@ def _ministack(gateway_port: int, mqtt_port: int) -> Iterator[tuple[Path, str, A
         if child is not None:
             child.stdin.close()
             try:
-                child.wait(_STOP_PATIENCE)
+                child.wait(_STOP_TIMEOUT)
             except subprocess.TimeoutExpired:
                 child.kill()
                 child.wait()
@@ -231,7 +231,7 @@ def _ministack_settings(folder: Path, gateway_port: int, mqtt_port: int) -> dict
 
 def _provision(folder: Path, thing: str, gateway_port: int, mqtt_port: int) -> LocalIoT:
     """A device certificate with the device policy, and an operator's keys with the control plane policy."""
-    from jobs_sandbox.control_plane import new_client  # loaded while the child started
+    from jobs_sandbox.control_plane.client import new_client  # loaded while the child started
 
     url = f"http://{HOST}:{gateway_port}"
     iot, iam = (new_client(service, region=REGION, endpoint_url=url, keys=_ROOT) for service in ("iot", "iam"))
@@ -274,6 +274,6 @@ def _provision(folder: Path, thing: str, gateway_port: int, mqtt_port: int) -> L
 def _get(url: str) -> bytes:
     """A GET from loopback, past any proxy."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with opener.open(url, timeout=_STOP_PATIENCE) as response:
+    with opener.open(url, timeout=_STOP_TIMEOUT) as response:
         body: bytes = response.read()
         return body

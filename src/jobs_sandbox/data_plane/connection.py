@@ -9,7 +9,7 @@ _SOUND_AFTER = 60.0  # seconds
 _STILL_TRYING = 8
 
 
-class Link:
+class Connection:
     """Turns the connection's ups and downs into a few lines: each change with its cause, a flood summarised.
 
     Of losses that follow one another quickly, the 1st, 2nd, 4th, 8th … and every one with a new cause are told; of

@@ -10,8 +10,8 @@ from awsiot import iotjobs
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs_sandbox.answers import Answer
-from jobs_sandbox.shapes import readable, unreadable
+from jobs_sandbox.blocks import Block
+from jobs_sandbox.data_plane.messages import readable, unreadable
 
 SUMMARY = {
     "executionNumber": 1,
@@ -143,7 +143,7 @@ def test_unknown_fields_are_put_back() -> None:
 def test_no_payload() -> None:
     """Without the payload, what the model holds is shown."""
     shape = iotjobs.NextJobExecutionChangedEvent.from_payload({"timestamp": 5})
-    assert readable("T", shape, b"") == Answer("T", {"timestamp": 5}, b"", "")
+    assert readable("T", shape, b"") == Block("T", {"timestamp": 5}, b"", "")
 
 
 @pytest.mark.parametrize("wrong", [1, True, "x", 1.5, [], [1], {"a": 1}, None])
@@ -165,7 +165,7 @@ def test_a_shape_that_cannot_be_read() -> None:
 def test_unreadable(payload: bytes) -> None:
     """A payload that is no JSON object has no body, and its bytes and the reason are kept."""
     note = "not what AWS IoT Jobs documents: TypeError: no"
-    assert unreadable("T", payload, TypeError("no")) == Answer("T", None, payload, note)
+    assert unreadable("T", payload, TypeError("no")) == Block("T", None, payload, note)
 
 
 def test_unreadable_object() -> None:

@@ -12,9 +12,9 @@ from awscrt.exceptions import AwsCrtError
 from awscrt.mqtt_request_response import SubscriptionStatusEventType as Status
 from awsiot import V2DeserializationFailure, V2ServiceException, iotjobs, mqtt5_client_builder
 
-from jobs_sandbox import data_plane
-from jobs_sandbox.answers import CHANGED, NEXT_CHANGED, REJECTED, Answer, Pending
-from jobs_sandbox.data_plane import DataPlane
+from jobs_sandbox.blocks import CHANGED, NEXT_CHANGED, REJECTED, Block, Pending
+from jobs_sandbox.data_plane import client as data_plane
+from jobs_sandbox.data_plane.client import DataPlane
 from jobs_sandbox.errors import Rejected, RequestFailed, StartError
 from jobs_sandbox.settings import Settings
 
@@ -28,19 +28,19 @@ class FakeSink:
     """Keeps what it is told."""
 
     def __init__(self) -> None:
-        self.events: list[Answer] = []
-        self.late: list[tuple[Answer, Pending]] = []
-        self.pending: list[Answer] = []
+        self.events: list[Block] = []
+        self.late: list[tuple[Block, Pending]] = []
+        self.pending: list[Block] = []
         self.states: list[tuple[str, str]] = []
         self.warnings: list[str] = []
 
-    def event(self, answer: Answer) -> None:
+    def event(self, answer: Block) -> None:
         self.events.append(answer)
 
-    def late_answer(self, answer: Answer, request: Pending) -> None:
+    def late_answer(self, answer: Block, request: Pending) -> None:
         self.late.append((answer, request))
 
-    def caught_up(self, pending: Answer) -> None:
+    def caught_up(self, pending: Block) -> None:
         self.pending.append(pending)
 
     def connection(self, state: str, message: str) -> None:
@@ -184,18 +184,18 @@ def sdk(monkeypatch: pytest.MonkeyPatch) -> FakeSdk:
     monkeypatch.setattr(
         data_plane, "explain_connection", lambda settings, word: StartError(f"explained {settings.endpoint} {word}")
     )
-    monkeypatch.setattr(data_plane, "_STOP_PATIENCE", 0.01)
+    monkeypatch.setattr(data_plane, "_STOP_TIMEOUT", 0.01)
     return fake
 
 
 @pytest.fixture
-def sink() -> FakeSink:
+def listener() -> FakeSink:
     return FakeSink()
 
 
 @pytest.fixture
-def data(sdk: FakeSdk, sink: FakeSink) -> DataPlane:
-    return DataPlane(SETTINGS, sink).__enter__()
+def data(sdk: FakeSdk, listener: FakeSink) -> DataPlane:
+    return DataPlane(SETTINGS, listener).__enter__()
 
 
 def failure(pending: Pending) -> Any:
@@ -207,9 +207,9 @@ def failure(pending: Pending) -> Any:
 # Connecting and leaving
 
 
-def test_connect_and_close(sdk: FakeSdk, sink: FakeSink) -> None:
+def test_connect_and_close(sdk: FakeSdk, listener: FakeSink) -> None:
     """It connects as the settings say, opens both streams with all listeners, and ends the session on its way out."""
-    with DataPlane(SETTINGS, sink):
+    with DataPlane(SETTINGS, listener):
         assert {stream.opened for stream in sdk.streams.values()} == {1}
         assert sdk.streams.keys() == {CHANGED, NEXT_CHANGED}
         for stream in sdk.streams.values():
@@ -223,40 +223,40 @@ def test_connect_and_close(sdk: FakeSdk, sink: FakeSink) -> None:
     assert sdk.built["keep_alive_interval_sec"] + sdk.built["ping_timeout_ms"] / 1000 == 15
     assert sdk.options.operation_timeout_in_seconds == 1
     assert [packet.session_expiry_interval_sec for packet in sdk.stopped_with] == [0]
-    assert sink.states == [("connected", ""), ("stopped", "")]
+    assert listener.states == [("connected", ""), ("stopped", "")]
 
 
 @pytest.mark.parametrize("up", [True, False])
-def test_close_does_not_wait_long(sdk: FakeSdk, sink: FakeSink, up: bool) -> None:  # noqa: FBT001 - a parameter of the test
+def test_close_does_not_wait_long(sdk: FakeSdk, listener: FakeSink, up: bool) -> None:  # noqa: FBT001 - a parameter of the test
     """A client that does not stop is not waited for, and its last loss is no news."""
     sdk.stops = False
-    with DataPlane(SETTINGS, sink):
+    with DataPlane(SETTINGS, listener):
         if not up:
             sdk.lost()
-    told = len(sink.states)
+    told = len(listener.states)
     sdk.failed()
     sdk.lost()
-    assert len(sink.states) == told
+    assert len(listener.states) == told
 
 
 @pytest.mark.parametrize("error", [RuntimeError("34"), OSError("gone"), ValueError("x"), AwsCrtError(1, "N", "m")])
-def test_builder_fails(sdk: FakeSdk, sink: FakeSink, error: Exception) -> None:
+def test_builder_fails(sdk: FakeSdk, listener: FakeSink, error: Exception) -> None:
     """Files that the SDK cannot use are a StartError, and there is nothing to stop."""
     sdk.build_error = error
     with pytest.raises(StartError, match="cannot use the certificate, key or endpoint"):
-        DataPlane(SETTINGS, sink).__enter__()
+        DataPlane(SETTINGS, listener).__enter__()
     assert not sdk.stopped_with
 
 
-def test_no_connection_in_time(sdk: FakeSdk, sink: FakeSink) -> None:
+def test_no_connection_in_time(sdk: FakeSdk, listener: FakeSink) -> None:
     """Without a word of the SDK, the connection is looked into, and the client stopped."""
     sdk.on_start = lambda: None
     with pytest.raises(StartError, match=r"explained host $"):
-        DataPlane(SETTINGS._replace(timeout=0), sink).__enter__()
+        DataPlane(SETTINGS._replace(timeout=0), listener).__enter__()
     assert len(sdk.stopped_with) == 1
 
 
-def test_connection_failure(sdk: FakeSdk, sink: FakeSink) -> None:
+def test_connection_failure(sdk: FakeSdk, listener: FakeSink) -> None:
     """A failure without a CONNACK is looked into; the SDK's further attempts are not told."""
 
     def fail_twice() -> None:
@@ -265,8 +265,8 @@ def test_connection_failure(sdk: FakeSdk, sink: FakeSink) -> None:
 
     sdk.on_start = fail_twice
     with pytest.raises(StartError, match="explained host AWS_ERROR_MQTT_UNEXPECTED_HANGUP"):
-        DataPlane(SETTINGS, sink).__enter__()
-    assert sink.states == [("stopped", "")]
+        DataPlane(SETTINGS, listener).__enter__()
+    assert listener.states == [("stopped", "")]
 
 
 @pytest.mark.parametrize(
@@ -276,65 +276,65 @@ def test_connection_failure(sdk: FakeSdk, sink: FakeSink) -> None:
         (137, "SERVER_BUSY (137)", ""),
     ],
 )
-def test_connack_refuses(sdk: FakeSdk, sink: FakeSink, code: int, what: str, cause: str) -> None:
+def test_connack_refuses(sdk: FakeSdk, listener: FakeSink, code: int, what: str, cause: str) -> None:
     """A CONNACK's refusal is quoted, and one for want of a permission names it."""
     sdk.on_start = lambda: sdk.failed(code=code)
     with pytest.raises(StartError) as raised:
-        DataPlane(SETTINGS, sink).__enter__()
-    assert what in raised.value.what
+        DataPlane(SETTINGS, listener).__enter__()
+    assert what in raised.value.message
     assert cause in raised.value.cause
 
 
-def test_subscription_refused_at_the_start(sdk: FakeSdk, sink: FakeSink) -> None:
+def test_subscription_refused_at_the_start(sdk: FakeSdk, listener: FakeSink) -> None:
     """A stream that is refused at the start names the permission, and ends the connection."""
     error = AwsCrtError(1, RR + "SUBSCRIBE_FAILURE", "words")
     sdk.on_open = lambda stream: stream.status(Status.SUBSCRIPTION_HALTED, error)
     with pytest.raises(StartError) as raised:
-        DataPlane(SETTINGS, sink).__enter__()
+        DataPlane(SETTINGS, listener).__enter__()
     assert "iot:Subscribe on topicfilter/$aws/things/Thing/jobs/notify" in raised.value.cause
-    assert "SUBSCRIBE_FAILURE" in raised.value.what
+    assert "SUBSCRIBE_FAILURE" in raised.value.message
     assert len(sdk.stopped_with) == 1
 
 
 @pytest.mark.parametrize(("lost", "cause"), [(False, "a slow network"), (True, "the connection was lost meanwhile")])
-def test_no_subscription_in_time(sdk: FakeSdk, sink: FakeSink, lost: bool, cause: str) -> None:  # noqa: FBT001
+def test_no_subscription_in_time(sdk: FakeSdk, listener: FakeSink, lost: bool, cause: str) -> None:  # noqa: FBT001
     """A stream without a subscription in time ends the start, with the likely cause."""
     sdk.on_open = lambda _: sdk.lost() if lost else None
     with pytest.raises(StartError, match="has no subscription after 0 s") as raised:
-        DataPlane(SETTINGS._replace(timeout=0), sink).__enter__()
+        DataPlane(SETTINGS._replace(timeout=0), listener).__enter__()
     assert raised.value.cause.startswith(cause)
 
 
 # Events
 
 
-def test_events_are_paired_with_their_bytes(data: DataPlane, sdk: FakeSdk, sink: FakeSink) -> None:
+def test_events_are_paired_with_their_bytes(data: DataPlane, sdk: FakeSdk, listener: FakeSink) -> None:
     """An event is shown with the fields that the SDK's model drops."""
     payload = b'{"timestamp": 5, "odd": 1}'
     event = iotjobs.JobExecutionsChangedEvent.from_payload(json.loads(payload))
     sdk.streams[CHANGED].options.incoming_event_listener(event)
-    assert sink.events == []
+    assert listener.events == []
     sdk.arrives(payload)
-    assert sink.events == [Answer(CHANGED, {"timestamp": 5, "odd": 1}, payload)]
+    assert listener.events == [Block(CHANGED, {"timestamp": 5, "odd": 1}, payload)]
 
 
-def test_event_without_its_bytes(data: DataPlane, sdk: FakeSdk, sink: FakeSink) -> None:
+def test_event_without_its_bytes(data: DataPlane, sdk: FakeSdk, listener: FakeSink) -> None:
     """An event whose bytes never came is shown as the model has it, once the next one comes."""
-    listener = sdk.streams[NEXT_CHANGED].options.incoming_event_listener
-    listener(iotjobs.NextJobExecutionChangedEvent(timestamp=None))
-    listener(iotjobs.NextJobExecutionChangedEvent(timestamp=None))
-    assert sink.events == [Answer(NEXT_CHANGED, {}, b"")]
+    arrives = sdk.streams[NEXT_CHANGED].options.incoming_event_listener
+    arrives(iotjobs.NextJobExecutionChangedEvent(timestamp=None))
+    arrives(iotjobs.NextJobExecutionChangedEvent(timestamp=None))
+    assert listener.events == [Block(NEXT_CHANGED, {}, b"")]
     sdk.arrives(None)
-    assert sink.events == [Answer(NEXT_CHANGED, {}, b"")] * 2
+    assert listener.events == [Block(NEXT_CHANGED, {}, b"")] * 2
 
 
 @pytest.mark.parametrize("payload", [b"nonsense", None])
-def test_unreadable_event(data: DataPlane, sdk: FakeSdk, sink: FakeSink, payload: bytes | None) -> None:
+def test_unreadable_event(data: DataPlane, sdk: FakeSdk, listener: FakeSink, payload: bytes | None) -> None:
     """A payload that the SDK cannot read is shown as it came, with the reason, and its bytes are nobody else's."""
     failed = V2DeserializationFailure("failure", TypeError("odd"), payload)
     sdk.streams[CHANGED].options.deserialization_failure_listener(failed)
     sdk.arrives(payload)
-    [event] = sink.events
+    [event] = listener.events
     assert (event.title, event.body, event.payload) == (CHANGED, None, payload or b"")
     assert "TypeError: odd" in event.note
 
@@ -387,7 +387,7 @@ def test_requests(data: DataPlane, sdk: FakeSdk, operation: str) -> None:
     answered.set_result(iotjobs.DescribeJobExecutionResponse(client_token="token-0"))
     assert not pending.done()
     sdk.arrives(b'{"clientToken": "token-0", "odd": 1}', "any/accepted")
-    assert pending.result(0) == Answer(
+    assert pending.result(0) == Block(
         title, {"clientToken": "token-0", "odd": 1}, b'{"clientToken": "token-0", "odd": 1}'
     )
 
@@ -425,49 +425,49 @@ def test_refused_by_the_sdk(data: DataPlane, sdk: FakeSdk, error: Exception) -> 
     """A request that the SDK does not take has failed, certainly."""
     sdk.send_error = error
     refused = failure(data.get_pending_job_executions())
-    assert "the device SDK refused the request" in refused.what
+    assert "the device SDK refused the request" in refused.message
     assert not refused.uncertain
 
 
 @every_request
-def test_timed_out(data: DataPlane, sdk: FakeSdk, sink: FakeSink, operation: str) -> None:
+def test_timed_out(data: DataPlane, sdk: FakeSdk, listener: FakeSink, operation: str) -> None:
     """A time-out is uncertain and lists what would explain it; the answer is still listened for, and shown late."""
     ask, title, _, topic, policy_topic = REQUESTS[operation]
     pending = ask(data)
     sdk.fails("TIMEOUT")
     timed_out = failure(pending)
-    assert timed_out.what == "no answer within 1 s"
+    assert timed_out.message == "no answer within 1 s"
     assert timed_out.uncertain
     assert f"iot:Receive on topic/{JOBS}{policy_topic}/* (the answer)" in timed_out.cause
     assert f"iot:Publish on topic/{JOBS}{policy_topic} (the request)" in timed_out.cause
     assert sdk.subscribed == [f"{JOBS}{topic}/accepted", f"{JOBS}{topic}/rejected"]
     sdk.arrives(b'{"clientToken": "token-0"}', f"{topic}/accepted")
     sdk.arrives(b'{"clientToken": "token-0"}', f"{topic}/accepted")  # QoS 1: duplicates happen
-    assert sink.late == [(Answer(title, {"clientToken": "token-0"}, b'{"clientToken": "token-0"}'), pending)]
+    assert listener.late == [(Block(title, {"clientToken": "token-0"}, b'{"clientToken": "token-0"}'), pending)]
     assert sdk.unsubscribed == sdk.subscribed
 
 
-def test_late_rejection(data: DataPlane, sdk: FakeSdk, sink: FakeSink) -> None:
+def test_late_rejection(data: DataPlane, sdk: FakeSdk, listener: FakeSink) -> None:
     """A late rejection is one; the other requests to that topic are still listened for."""
     data.get_pending_job_executions()
     data.get_pending_job_executions()
     sdk.fails("TIMEOUT", 0)
     sdk.fails("TIMEOUT", 1)
     sdk.arrives(b'{"clientToken": "token-0"}', "get/rejected")
-    assert [answer.title for answer, _ in sink.late] == [REJECTED]
+    assert [answer.title for answer, _ in listener.late] == [REJECTED]
     assert sdk.unsubscribed == []
 
 
-def test_unanswered_requests_are_forgotten(data: DataPlane, sdk: FakeSdk, sink: FakeSink) -> None:
+def test_unanswered_requests_are_forgotten(data: DataPlane, sdk: FakeSdk, listener: FakeSink) -> None:
     """Of many requests without an answer, only the latest are listened for."""
     for number in range(15):
         data.describe_job_execution(f"Job{number}")
         sdk.fails("TIMEOUT")
     assert sdk.unsubscribed == sdk.subscribed[:10]
     sdk.arrives(b'{"clientToken": "token-4"}', "Job4/get/accepted")
-    assert sink.late == []
+    assert listener.late == []
     sdk.arrives(b'{"clientToken": "token-5"}', "Job5/get/accepted")
-    assert len(sink.late) == 1
+    assert len(listener.late) == 1
 
 
 @pytest.mark.parametrize(
@@ -491,7 +491,7 @@ def test_other_failure(data: DataPlane, sdk: FakeSdk) -> None:
     """Any other failure of the SDK is quoted, and uncertain."""
     pending = data.get_pending_job_executions()
     sdk.fails("CLIENT_SHUT_DOWN")
-    assert failure(pending).what == f"the request failed: {RR}CLIENT_SHUT_DOWN: words"
+    assert failure(pending).message == f"the request failed: {RR}CLIENT_SHUT_DOWN: words"
     assert failure(pending).uncertain
 
 
@@ -539,15 +539,15 @@ def test_asked_while_down(data: DataPlane, sdk: FakeSdk) -> None:
     ],
 )
 def test_answer_that_names_no_request(
-    data: DataPlane, sdk: FakeSdk, sink: FakeSink, payload: bytes, body: object
+    data: DataPlane, sdk: FakeSdk, listener: FakeSink, payload: bytes, body: object
 ) -> None:
     """An answer without a token is shown when a request waits on its topic, and only then."""
     sdk.arrives(payload, "get/accepted")
     pending = data.get_pending_job_executions()
     sdk.arrives(payload, "Job1/get/accepted")
-    assert sink.events == []
+    assert listener.events == []
     sdk.arrives(payload, "get/rejected")
-    [event] = sink.events
+    [event] = listener.events
     assert (event.title, event.body, event.payload) == (REJECTED, body, payload)
     assert "names no request" in event.note
     assert not pending.done()
@@ -566,11 +566,11 @@ def test_answer_that_only_python_reads(data: DataPlane, sdk: FakeSdk, outcome: s
     assert sdk.subscribed == []
 
 
-def test_answer_to_another_client(data: DataPlane, sdk: FakeSdk, sink: FakeSink) -> None:
+def test_answer_to_another_client(data: DataPlane, sdk: FakeSdk, listener: FakeSink) -> None:
     """An answer to another client of the same thing is none of ours."""
     pending = data.get_pending_job_executions()
     sdk.arrives(b'{"clientToken": "theirs"}', "get/accepted")
-    assert (sink.events, sink.late, pending.done()) == ([], [], False)
+    assert (listener.events, listener.late, pending.done()) == ([], [], False)
 
 
 # The connection's ups and downs
@@ -595,41 +595,43 @@ def test_answer_to_another_client(data: DataPlane, sdk: FakeSdk, sink: FakeSink)
         ),
     ],
 )
-def test_lost(data: DataPlane, sdk: FakeSdk, sink: FakeSink, packet: mqtt5.DisconnectPacket | None, cause: str) -> None:
+def test_lost(
+    data: DataPlane, sdk: FakeSdk, listener: FakeSink, packet: mqtt5.DisconnectPacket | None, cause: str
+) -> None:
     """A loss is told with its cause, in the broker's own words if it gave any; so are a failed attempt, the return."""
     sdk.lost(packet=packet)
     sdk.failed(MemoryError("full"))
     sdk.connected()
-    assert sink.states[1:3] == [
+    assert listener.states[1:3] == [
         ("reconnecting", f"connection lost: {cause}"),
         ("reconnecting", "cannot reconnect yet: full (MemoryError); trying on"),
     ]
-    assert sink.states[3][1].startswith("reconnected after ")
+    assert listener.states[3][1].startswith("reconnected after ")
 
 
-def test_refused_later(data: DataPlane, sdk: FakeSdk, sink: FakeSink) -> None:
+def test_refused_later(data: DataPlane, sdk: FakeSdk, listener: FakeSink) -> None:
     """A CONNACK that refuses a reconnect is quoted."""
     sdk.lost()
     sdk.failed(code=mqtt5.ConnectReasonCode.SERVER_BUSY)
-    assert "SERVER_BUSY (137)" in sink.states[-1][1]
+    assert "SERVER_BUSY (137)" in listener.states[-1][1]
 
 
 def catch_up(sdk: FakeSdk, number: int = -1) -> None:
-    """Answer a question for what is pending."""
+    """Block a question for what is pending."""
     sdk.asked[number][2].set_result(iotjobs.GetPendingJobExecutionsResponse())
     sdk.arrives(b'{"odd": 1}', "get/accepted")
 
 
-def test_session_resumed(data: DataPlane, sdk: FakeSdk, sink: FakeSink) -> None:
+def test_session_resumed(data: DataPlane, sdk: FakeSdk, listener: FakeSink) -> None:
     """With the session resumed, what is pending is asked for once and at once."""
     sdk.lost()
     sdk.connected(session_present=True)
     assert [operation for operation, _, _ in sdk.asked] == ["get_pending_job_executions"]
     catch_up(sdk)
-    assert [answer.body for answer in sink.pending] == [{"odd": 1}]
+    assert [answer.body for answer in listener.pending] == [{"odd": 1}]
 
 
-def test_session_forgotten(data: DataPlane, sdk: FakeSdk, sink: FakeSink) -> None:
+def test_session_forgotten(data: DataPlane, sdk: FakeSdk, listener: FakeSink) -> None:
     """With the session forgotten, it is asked for once, when both subscriptions stand again."""
     sdk.lost()
     sdk.connected()
@@ -641,18 +643,18 @@ def test_session_forgotten(data: DataPlane, sdk: FakeSdk, sink: FakeSink) -> Non
     sdk.streams[NEXT_CHANGED].status(Status.SUBSCRIPTION_ESTABLISHED)
     assert len(sdk.asked) == 1
     sdk.fails("TIMEOUT")
-    assert sink.pending == []
-    assert sink.warnings == ["what changed while the connection was down is not known: no answer within 1 s"]
+    assert listener.pending == []
+    assert listener.warnings == ["what changed while the connection was down is not known: no answer within 1 s"]
 
 
-def test_halted_stream(data: DataPlane, sdk: FakeSdk, sink: FakeSink) -> None:
+def test_halted_stream(data: DataPlane, sdk: FakeSdk, listener: FakeSink) -> None:
     """A stream refused after a reconnect names the permission and holds nothing up; the next reconnect reopens it."""
     sdk.lost()
     sdk.connected()
     halted = sdk.streams[NEXT_CHANGED]
     halted.status(Status.SUBSCRIPTION_HALTED, AwsCrtError(1, RR + "SUBSCRIBE_FAILURE", "words"))
     sdk.streams[CHANGED].status(Status.SUBSCRIPTION_ESTABLISHED)
-    [warning] = sink.warnings
+    [warning] = listener.warnings
     assert f"iot:Subscribe on topicfilter/{JOBS}notify-next;" in warning
     assert len(sdk.asked) == 1
     sdk.lost()

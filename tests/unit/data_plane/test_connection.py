@@ -2,17 +2,17 @@
 
 import pytest
 
-from jobs_sandbox.link import Link
+from jobs_sandbox.data_plane.connection import Connection
 
 
 class Story:
-    """A link with a clock of its own, and what it told."""
+    """A connection with a clock of its own, and what it told."""
 
     def __init__(self) -> None:
         self.now = 1000.0
         self.told: list[tuple[str, str]] = []
-        self.link = Link(lambda state, message: self.told.append((state, message)), lambda: self.now)
-        self.link.restored()
+        self.connection = Connection(lambda state, message: self.told.append((state, message)), lambda: self.now)
+        self.connection.restored()
 
     @property
     def messages(self) -> list[str]:
@@ -26,24 +26,24 @@ def story() -> Story:
 
 def test_no_connection_yet() -> None:
     """Before the first connection there is none."""
-    assert not Link(lambda *_: None).up
+    assert not Connection(lambda *_: None).up
 
 
 def test_first_connection(story: Story) -> None:
     """The first connection is a state, not a message: the start tells of it."""
     assert story.told == [("connected", "")]
-    assert story.link.up
+    assert story.connection.up
 
 
 def test_lost_and_restored(story: Story) -> None:
     """A loss is one line with its cause, a reconnect one line with its time."""
     story.now += 100
-    story.link.lost("the network")
-    assert not story.link.up
-    assert (story.link.losses, story.link.cause) == (1, "the network")
+    story.connection.lost("the network")
+    assert not story.connection.up
+    assert (story.connection.losses, story.connection.cause) == (1, "the network")
     story.now += 3.21
-    story.link.restored()
-    assert story.link.up
+    story.connection.restored()
+    assert story.connection.up
     assert story.told[1:] == [
         ("reconnecting", "connection lost: the network"),
         ("connected", "reconnected after 3.2 s"),
@@ -52,12 +52,12 @@ def test_lost_and_restored(story: Story) -> None:
 
 def test_failed_attempts_are_summarised(story: Story) -> None:
     """Of failed attempts the first of each cause is told, and their number at the end."""
-    story.link.lost("the network")
+    story.connection.lost("the network")
     for cause in ["refused", "refused", "refused", "timeout", "refused", "timeout"]:
         story.now += 2
-        story.link.failed(cause)
-        assert story.link.cause == cause
-    story.link.restored()
+        story.connection.failed(cause)
+        assert story.connection.cause == cause
+    story.connection.restored()
     assert story.messages == [
         "connection lost: the network",
         "cannot reconnect yet: refused; trying on",
@@ -68,36 +68,36 @@ def test_failed_attempts_are_summarised(story: Story) -> None:
 
 def test_states(story: Story) -> None:
     """Until the connection is back, the state is ``reconnecting``, however often an attempt fails."""
-    story.link.lost("the network")
+    story.connection.lost("the network")
     for _ in range(8):
-        story.link.failed("refused")
+        story.connection.failed("refused")
     assert [state for state, _ in story.told[1:]] == ["reconnecting"] * 3
 
 
 def test_two_failed_attempts(story: Story) -> None:
     """From two on, failed attempts are counted out."""
-    story.link.lost("the network")
-    story.link.failed("refused")
-    story.link.failed("refused")
-    story.link.restored()
+    story.connection.lost("the network")
+    story.connection.failed("refused")
+    story.connection.failed("refused")
+    story.connection.restored()
     assert story.messages[-1] == "reconnected after 0.0 s, 2 failed attempts"
 
 
 def test_one_failed_attempt(story: Story) -> None:
     """A single failed attempt is not counted out."""
-    story.link.lost("the network")
-    story.link.failed("refused")
-    story.link.restored()
+    story.connection.lost("the network")
+    story.connection.failed("refused")
+    story.connection.restored()
     assert story.messages[-1] == "reconnected after 0.0 s"
 
 
 def test_a_long_outage(story: Story) -> None:
     """Of a long outage a line now and then tells that it lasts, after 8, 16, 32 … attempts."""
-    story.link.lost("the network")
+    story.connection.lost("the network")
     for _ in range(40):
         story.now += 2
-        story.link.failed("refused")
-    story.link.restored()
+        story.connection.failed("refused")
+    story.connection.restored()
     assert story.messages[2:] == [
         "still down after 8 attempts in 16 s: refused",
         "still down after 16 attempts in 32 s: refused",
@@ -110,9 +110,9 @@ def test_causes_are_told_again_after_a_new_loss(story: Story) -> None:
     """A new loss is a new story: its failed attempts are told again."""
     for _ in range(2):
         story.now += 100
-        story.link.lost("the network")
-        story.link.failed("refused")
-        story.link.restored()
+        story.connection.lost("the network")
+        story.connection.failed("refused")
+        story.connection.restored()
     assert story.messages.count("cannot reconnect yet: refused; trying on") == 2
 
 
@@ -120,9 +120,9 @@ def test_flood_of_losses(story: Story) -> None:
     """Of losses that follow one another quickly, the 1st, 2nd, 4th, 8th … are told, with their number and time."""
     for _ in range(20):
         story.now += 1
-        story.link.lost("taken over")
+        story.connection.lost("taken over")
         story.now += 1
-        story.link.restored()
+        story.connection.restored()
     assert [message for message in story.messages if "lost" in message] == [
         "connection lost: taken over",
         "connection lost: taken over (2 times in 2 s)",
@@ -132,13 +132,13 @@ def test_flood_of_losses(story: Story) -> None:
     ]
     assert len(story.messages) == 10
     assert len(story.told) == 41
-    assert story.link.losses == 20
+    assert story.connection.losses == 20
 
 
 def test_a_new_cause_in_a_flood(story: Story) -> None:
     """In a flood of losses, one with a new cause is told."""
     for cause in ["taken over", "taken over", "the network", "taken over", "taken over"]:
-        story.link.lost(cause)
+        story.connection.lost(cause)
     assert story.messages == [
         "connection lost: taken over",
         "connection lost: taken over (2 times in 0 s)",
@@ -150,10 +150,10 @@ def test_a_new_cause_in_a_flood(story: Story) -> None:
 def test_a_silent_loss_that_lasts(story: Story) -> None:
     """When the reconnect after a loss that was not told fails for a new cause, its end is told too."""
     for cause in ["", "", "refused"]:
-        story.link.lost("taken over")
+        story.connection.lost("taken over")
         if cause:
-            story.link.failed(cause)
-        story.link.restored()
+            story.connection.failed(cause)
+        story.connection.restored()
     assert story.messages[-2:] == ["cannot reconnect yet: refused; trying on", "reconnected after 0.0 s"]
     assert len(story.messages) == 6
 
@@ -161,30 +161,30 @@ def test_a_silent_loss_that_lasts(story: Story) -> None:
 def test_silent_loss_has_silent_attempts(story: Story) -> None:
     """What follows a loss that is not told is not told either."""
     for _ in range(3):
-        story.link.lost("taken over")
-        story.link.failed("refused")
-        story.link.restored()
+        story.connection.lost("taken over")
+        story.connection.failed("refused")
+        story.connection.restored()
     assert len(story.messages) == 6
 
 
 @pytest.mark.parametrize(("stood", "message"), [(59, "(2 times in 59 s)"), (61, "connection lost: again")])
 def test_sound_connection(story: Story, stood: float, message: str) -> None:
     """After a minute of standing, a loss is news again and counts from one."""
-    story.link.lost("once")
-    story.link.restored()
+    story.connection.lost("once")
+    story.connection.restored()
     story.now += stood
-    story.link.lost("again")
+    story.connection.lost("again")
     assert story.messages[-1].endswith(message)
 
 
 def test_causes_of_a_new_flood(story: Story) -> None:
     """In a new flood, each cause is news again."""
     for cause in ["one", "two"]:
-        story.link.lost(cause)
-    story.link.restored()
+        story.connection.lost(cause)
+    story.connection.restored()
     story.now += 61
     for cause in ["one", "one", "two", "one"]:
-        story.link.lost(cause)
+        story.connection.lost(cause)
     assert story.messages[-4:-1] == [
         "connection lost: one",
         "connection lost: one (2 times in 0 s)",
@@ -194,19 +194,19 @@ def test_causes_of_a_new_flood(story: Story) -> None:
 
 def test_closing(story: Story) -> None:
     """When the program closes the connection, losing it is no news."""
-    story.link.closing = True
-    story.link.lost("closed")
+    story.connection.closing = True
+    story.connection.lost("closed")
     assert story.told == [("connected", "")]
-    assert not story.link.up
+    assert not story.connection.up
 
 
 def test_real_clock() -> None:
     """Without a clock of the test's, times are real ones."""
     told: list[str] = []
-    link = Link(lambda _, message: told.append(message))
-    link.restored()
-    link.lost("x")
-    link.restored()
+    connection = Connection(lambda _, message: told.append(message))
+    connection.restored()
+    connection.lost("x")
+    connection.restored()
     assert told == ["", "connection lost: x", "reconnected after 0.0 s"]
 
 
@@ -214,10 +214,10 @@ def test_each_outage_counts_its_own_attempts(story: Story) -> None:
     """The failed attempts of one outage are not those of the next."""
     for _ in range(2):
         story.now += 100
-        story.link.lost("the network")
-        story.link.failed("refused")
-        story.link.failed("refused")
-        story.link.restored()
+        story.connection.lost("the network")
+        story.connection.failed("refused")
+        story.connection.failed("refused")
+        story.connection.restored()
     assert [message for message in story.messages if "attempts" in message] == [
         "reconnected after 0.0 s, 2 failed attempts"
     ] * 2

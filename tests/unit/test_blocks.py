@@ -1,12 +1,12 @@
 """The promise of an answer."""
 
-from jobs_sandbox.answers import Answer, Pending
+from jobs_sandbox.blocks import Block, Pending
 
 
 def test_pending_answer() -> None:
     """A pending request is a future that ends in an answer."""
     pending = Pending()
-    answer = Answer("T", {"a": 1})
+    answer = Block("T", {"a": 1})
     pending.set_result(answer)
     assert pending.result(0) == answer
     assert (answer.payload, answer.note, pending.label) == (b"", "", "")
@@ -15,5 +15,5 @@ def test_pending_answer() -> None:
 def test_unanswered() -> None:
     """A request without an answer may have been carried out."""
     error = Pending().unanswered(6.0)
-    assert error.what == "no answer within 6 s"
+    assert error.message == "no answer within 6 s"
     assert error.uncertain

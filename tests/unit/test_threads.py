@@ -5,7 +5,7 @@ from concurrent.futures import Future
 
 import pytest
 
-from jobs_sandbox.background import in_background, start_thread, wait_for
+from jobs_sandbox.threads import in_background, start_thread, wait_for
 
 PATIENCE = 10
 

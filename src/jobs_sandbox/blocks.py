@@ -12,7 +12,7 @@ STREAM_TOPICS = {CHANGED: "notify", NEXT_CHANGED: "notify-next"}
 """The streams' events, and where below ``$aws/things/<thing>/jobs/`` they are published."""
 
 
-class Answer(NamedTuple):
+class Block(NamedTuple):
     """What a service said.
 
     Attributes:
@@ -29,8 +29,8 @@ class Answer(NamedTuple):
     note: str = ""
 
 
-class Pending(Future[Answer]):
-    """A request on its way: a future that ends in an `Answer` or a `SandboxError`.
+class Pending(Future[Block]):
+    """A request on its way: a future that ends in an `Block` or a `SandboxError`.
 
     Attributes:
         label: the command that made it, to name its answer when that comes late; ``""`` for one nobody typed.
@@ -40,7 +40,7 @@ class Pending(Future[Answer]):
     """
 
     label = ""
-    look = ""
+    check_with = ""
     update: tuple[str, ...] = ()
 
     def unanswered(self, seconds: float) -> RequestFailed:

@@ -5,7 +5,7 @@ import socket
 
 import pytest
 
-from jobs_sandbox.nodelay import send_at_once
+from jobs_sandbox.data_plane.nodelay import send_at_once
 
 
 def test_only_the_connections_to_that_port() -> None:

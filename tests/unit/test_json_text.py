@@ -1,0 +1,59 @@
+"""JSON is read the same on every Python."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jobs_sandbox import json_text
+from jobs_sandbox.json_text import MAX_DEPTH
+
+
+def nested(levels: int) -> str:
+    return "[" * levels + "]" * levels
+
+
+@pytest.mark.parametrize(
+    "text", [nested(MAX_DEPTH), '{"a":"' + "[" * 500 + '\\"' + "[" * 500 + '"}', "[[]," * 90 + "1"]
+)
+def test_depth_that_is_read(text: str) -> None:
+    """Nesting up to the limit is read; brackets inside strings, and those that are closed again, do not count."""
+    assert not json_text.is_too_deep(text)
+
+
+@pytest.mark.parametrize("levels", [MAX_DEPTH + 1, 60_000])
+@pytest.mark.parametrize("form", ["{}", "bytes"])
+def test_depth_that_is_not(levels: int, form: str) -> None:
+    """Deeper nesting is refused by its depth, not by whatever this Python's parser does about it."""
+    text = nested(levels)
+    with pytest.raises(ValueError, match="nested more than 100 levels deep"):
+        json_text.loads(text.encode() if form == "bytes" else text)
+
+
+@pytest.mark.parametrize("name", ["NaN", "Infinity", "-Infinity"])
+def test_constants(name: str) -> None:
+    """What Python's JSON has besides is no JSON."""
+    with pytest.raises(ValueError, match=f"{name} is not a JSON value"):
+        json_text.loads(f'{{"a": {name}}}')
+
+
+def test_long_integer() -> None:
+    """An integer that Python does not convert is named as what it is, without Python's own advice."""
+    with pytest.raises(ValueError, match=r"^an integer of 5000 digits is too long$"):
+        json_text.loads("9" * 5000)
+
+
+def test_place_of_a_mistake() -> None:
+    """A mistake keeps its place."""
+    with pytest.raises(json.JSONDecodeError) as caught:
+        json_text.loads('{"a" 1}')
+    assert caught.value.pos == 5
+
+
+@given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(), st.lists))
+def test_everything_else(value: Any) -> None:
+    """What is JSON comes out as the standard library reads it, as text and as bytes."""
+    text = json.dumps(value)
+    assert json_text.loads(text) == json_text.loads(text.encode()) == value
