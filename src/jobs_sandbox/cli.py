@@ -12,12 +12,14 @@ from jobs_sandbox import __version__
 TYPE_CHECKING = False  # typing itself takes a tenth of the time that --help may take
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import NoReturn
+    from typing import Any, NoReturn
 
-USAGE_ERROR = 2
+OK, FAILED, USAGE_ERROR, INTERRUPTED = 0, 1, 2, 130
 SHORTEST, LONGEST = 0.1, 3600  # seconds, for --timeout
 DEFAULT_THING = "SandboxThing"
 _THING_NAME = "[a-zA-Z0-9:_-]{1,128}"  # as CreateThing documents it
+_CLIENT_ID_BYTES = 128
+_NO_CLIENT_ID = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")  # control characters, and what is not UTF-8
 
 _USAGE = """\
 jobs-sandbox <endpoint> <cert> <key> <region> <thing> [options]
@@ -33,20 +35,43 @@ exit status: 0 success; 1 it could not start or, reading from a pipe, a command 
 
 def main() -> NoReturn:
     """The command ``jobs-sandbox``."""
+    if sys.platform == "win32":  # no termios there, and no signals as they are needed here
+        sys.exit("jobs-sandbox needs Linux, macOS or, on Windows, WSL (https://learn.microsoft.com/windows/wsl).")
     try:
         for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
             if getattr(sys, name) is None:  # closed by who started us; no socket may get its number
                 setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 - for as long as we run
-        options = parse(sys.argv[1:])
-
-        from jobs_sandbox.app import run
-
-        status = run(options)
+        status = _run(sys.argv[1:])
     except KeyboardInterrupt:  # while our own modules load
-        status = 130
+        status = INTERRUPTED
     # All is closed and written by now. The interpreter's own way out would wait for threads of boto3 that still wait
     # for a network that is gone.
     os._exit(status)
+
+
+def _run(arguments: list[str]) -> int:
+    try:
+        options = parse(arguments)
+    except SystemExit as end:
+        return int(end.code or OK)
+    except BrokenPipeError:  # the reader of --help has had enough
+        return OK
+    except OSError as error:
+        _complain(f"jobs-sandbox: the output cannot be written: {error.strerror}\n")
+        return FAILED
+
+    from jobs_sandbox.app import run
+
+    return run(options)
+
+
+def _complain(text: str) -> None:
+    """Write to stderr, if that can be written to."""
+    try:
+        sys.stderr.write(text)
+        sys.stderr.flush()
+    except OSError:
+        pass
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
@@ -58,6 +83,14 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 
 
 class _Parser(argparse.ArgumentParser):
+    def _print_message(self, message: str, file: Any = None) -> None:
+        # argparse swallows a failure to write, or leaves it to the end of the interpreter
+        if file is sys.stdout:
+            file.write(message)
+            file.flush()
+        else:
+            _complain(message)
+
     def error(self, message: str) -> NoReturn:
         self.exit(
             USAGE_ERROR, f"jobs-sandbox: {message}\n  usage: {_USAGE}\n  next: jobs-sandbox --help explains each.\n"
@@ -101,6 +134,17 @@ def _parser() -> argparse.ArgumentParser:
         metavar="SECONDS",
         help="how long connecting and each request may take (default: 5)",
     )
+    add(
+        "--policy",
+        metavar="FILE",
+        help="with --local: enforce this device policy instead of the shipped one",
+    )
+    add(
+        "--device",
+        type=_command,
+        metavar="COMMAND",
+        help="start COMMAND as the device, with the connection in its environment (IOT_...)",
+    )
     add("--output", choices=("text", "json"), default="text", help="blocks, or one JSON object a line (default: text)")
     parser.add_argument("--version", action="version", version=f"jobs-sandbox {__version__}")
     return parser
@@ -114,26 +158,40 @@ def _columns() -> int:
 
 
 def _check(options: argparse.Namespace, error: Callable[[str], NoReturn]) -> None:
-    """What argparse cannot say: which arguments go together, and what a thing may be called."""
+    """What argparse cannot say: which arguments go together, and what things and clients may be called."""
     if options.local is None:
-        if len(options.arguments) != 5:  # noqa: PLR2004 - the five of the usage line
-            error(f"5 arguments are needed, or --local; {len(options.arguments)} given")
-        if "" in options.arguments[:4]:
-            error("an argument is empty: perhaps a shell variable that is not set")
+        _check_account(options, error)
         thing = options.arguments[-1]
     else:
-        if options.arguments:
-            error(f"--local takes a thing name at most, not {' '.join(options.arguments)!r}")
-        for name in ("port", "ca_file", "profile", "endpoint_url"):
-            if getattr(options, name) is not None:
-                error(f"--local brings its own --{name.replace('_', '-')}")
-        if options.client_id is not None and not options.client_id.startswith("test-"):
-            error("with --local a client id begins with test-: the shipped policy allows no other")
+        _check_local(options, error)
         thing = options.local
     if not re.fullmatch(_THING_NAME, thing):
         error(f"{thing!r} is not a thing name: 1 to 128 letters, digits, :, _ and -")
-    if options.client_id is not None and not 1 <= len(options.client_id.encode(errors="replace")) <= 128:  # noqa: PLR2004
-        error("a client id has 1 to 128 bytes")
+    if options.client_id is not None and not _is_client_id(options.client_id):
+        error("a client id has 1 to 128 bytes of UTF-8, and no control characters")
+
+
+def _check_account(options: argparse.Namespace, error: Callable[[str], NoReturn]) -> None:
+    if len(options.arguments) != 5:  # noqa: PLR2004 - the five of the usage line
+        error(f"5 arguments are needed, or --local; {len(options.arguments)} given")
+    if "" in options.arguments[:4]:
+        error("an argument is empty: perhaps a shell variable that is not set")
+    if options.policy is not None:
+        error("--policy goes with --local: on AWS, attach the policy to the certificate")
+
+
+def _check_local(options: argparse.Namespace, error: Callable[[str], NoReturn]) -> None:
+    if options.arguments:
+        error(f"--local takes a thing name at most, not {' '.join(options.arguments)!r}")
+    for name in ("port", "ca_file", "profile", "endpoint_url"):
+        if getattr(options, name) is not None:
+            error(f"--local brings its own --{name.replace('_', '-')}")
+    if options.policy is None and options.client_id is not None and not options.client_id.startswith("test-"):
+        error("with --local a client id begins with test-: the shipped policy allows no other, a --policy may")
+
+
+def _is_client_id(text: str) -> bool:
+    return not _NO_CLIENT_ID.search(text) and 1 <= len(text.encode()) <= _CLIENT_ID_BYTES
 
 
 def _whole_number(largest: int) -> Callable[[str], int]:
@@ -143,6 +201,19 @@ def _whole_number(largest: int) -> Callable[[str], int]:
         return int(text)
 
     return number
+
+
+def _command(text: str) -> list[str]:
+    """A command line, split as a shell would."""
+    import shlex  # takes a while to load
+
+    try:
+        words = shlex.split(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a command: {str(error).lower()}") from error
+    if not words or not words[0]:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a command: it is empty")
+    return words
 
 
 def _seconds(text: str) -> float:
