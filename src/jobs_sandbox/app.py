@@ -15,6 +15,7 @@ from typing import Any
 
 from jobs_sandbox.console import Console
 from jobs_sandbox.errors import RequestFailed, StartError
+from jobs_sandbox.formatting import ESCAPE_UNENCODABLE
 from jobs_sandbox.session import Session, run_script
 from jobs_sandbox.settings import Settings, new_client_id
 from jobs_sandbox.threads import in_background
@@ -38,7 +39,7 @@ class Terminated(SystemExit):
 def run(options: argparse.Namespace) -> int:
     """Run the program to its end; the exit status."""
     for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+        stream.reconfigure(errors=ESCAPE_UNENCODABLE)  # type: ignore[union-attr]
         with suppress(OSError, ValueError):
             os.set_blocking(stream.fileno(), True)  # some parents leave a pipe that would refuse instead of wait
     colour = not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"

@@ -1,5 +1,6 @@
 """Answers, events and errors → text or JSON lines. Pure: knows no SDK, no terminal, no clock."""
 
+import codecs
 import json
 import re
 from collections.abc import Callable, Mapping
@@ -7,8 +8,10 @@ from typing import Any
 
 from jobs_sandbox.blocks import Block
 from jobs_sandbox.errors import SandboxError
+from jobs_sandbox.json_text import MAX_DEPTH, is_too_deep_to_lay_out
 
 WIDTH = 72
+_TOO_DEEP = f"nested more than {MAX_DEPTH} levels deep; as it came"
 
 # What can drive a terminal or reorder what it shows: C0, DEL, C1, the bidirectional controls, the line and
 # paragraph separators; and lone surrogates, which no UTF-8 terminal can be sent at all.
@@ -29,32 +32,43 @@ def escape_lines(text: str) -> str:
     return "\n".join(escape(line) for line in text.split("\n"))
 
 
-def header(title: str) -> str:
-    """The line above a block: ``─── Title ───…``, 72 columns wide."""
-    return f"─── {escape(title)} ".ljust(WIDTH, "─")
+def _escape_unencodable(error: UnicodeError) -> tuple[str, int]:
+    """JSON's escapes for what an encoding does not have: ``\\ud83c\\udf89`` where Python's own would be no JSON."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    units = error.object[error.start : error.end].encode("utf-16-be", "surrogatepass").hex()
+    return "".join(f"\\u{units[at : at + 4]}" for at in range(0, len(units), 4)), error.end
 
 
-def block_text(answer: Block) -> str:
-    """A block as the spec prints it, with an empty line after it."""
-    note = answer.note
-    try:
-        body = None if answer.body is None else _LAYOUTS.get(answer.title, _pretty)(answer.body)
-    except RecursionError:
-        body, note = None, note or "nested too deeply to lay out; as it came"
-    if body is None:
-        body = escape(_decode(answer.payload))
-    return "\n".join([header(answer.title), *([f"({escape(note)})"] if note else []), body, "", ""])
+ESCAPE_UNENCODABLE = "jobs_sandbox.escape_unencodable"
+"""The ``errors`` of a text stream that takes whatever is written here, and whose JSON stays JSON in every encoding."""
+codecs.register_error(ESCAPE_UNENCODABLE, _escape_unencodable)
+
+
+def header(title: str, width: int = WIDTH) -> str:
+    """The line above a block: ``─── Title ───…``, as wide as the window, and 72 columns at most."""
+    return f"─── {escape(title)} ".ljust(min(width, WIDTH), "─")
+
+
+def block_text(answer: Block, width: int = WIDTH) -> str:
+    """A block as the spec prints it, for a window of that width, with an empty line after it."""
+    body, note = _readable(answer)
+    shown = escape(_decode(answer.payload)) if body is None else _LAYOUTS.get(answer.title, _pretty)(body)
+    return "\n".join([header(answer.title, width), *([f"({escape(note)})"] if note else []), shown, "", ""])
 
 
 def block_json(answer: Block) -> str:
     """A block as one line of JSON: ``{"type": …, "body": …}``; ``raw`` for a body not understood; ``note`` if any."""
-    note = {"note": answer.note} if answer.note else {}
-    if answer.body is not None:
-        try:
-            return json_line({"type": answer.title, "body": answer.body} | note)
-        except RecursionError:
-            note = note or {"note": "nested too deeply to lay out; as it came"}
-    return json_line({"type": answer.title, "raw": _decode(answer.payload)} | note)
+    body, note = _readable(answer)
+    shown = {"raw": _decode(answer.payload)} if body is None else {"body": body}
+    return json_line({"type": answer.title} | shown | ({"note": note} if note else {}))
+
+
+def _readable(answer: Block) -> tuple[dict[str, Any] | None, str]:
+    """The body, if it can be laid out, and the note. Indented, deep nesting would grow with the square of its depth."""
+    if is_too_deep_to_lay_out(answer.body):
+        return None, answer.note or _TOO_DEEP
+    return answer.body, answer.note
 
 
 def error_text(error: SandboxError, place: Mapping[str, object] = {}) -> str:

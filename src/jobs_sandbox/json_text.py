@@ -2,12 +2,15 @@
 
 import json
 import re
+from collections.abc import Iterator
 from typing import Any
 
 MAX_DEPTH = 100
 """Levels of nesting that are read, sent and laid out. Python's own limit differs from version to version."""
 
-_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"?|([\[{])|([\]}])', re.DOTALL)
+# A string, or an opening or a closing bracket. A string that is not closed ends with its line, as JSON knows no line
+# break in one.
+_TOKEN = re.compile(r'"[^"\\\n]*+(?:\\.[^"\\\n]*+)*+"?|([\[{])|[\]}]')
 
 
 def loads(text: str | bytes) -> Any:
@@ -30,12 +33,38 @@ def is_too_deep(text: str) -> bool:
     """Whether brackets outside strings nest deeper than `MAX_DEPTH`."""
     if text.count("[") + text.count("{") <= MAX_DEPTH:
         return False
-    depth = 0
+    return any(level > MAX_DEPTH for level in _levels(text))
+
+
+def is_too_deep_to_lay_out(value: object) -> bool:
+    """Whether a value holds lists and dicts that nest deeper than `MAX_DEPTH`."""
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        level = [
+            inner
+            for outer in level
+            if isinstance(outer, dict | list)
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+            if isinstance(inner, dict | list)
+        ]
+    return bool(level)
+
+
+def open_brackets(text: str, level: int = 0) -> int:
+    """How many brackets outside strings are open after a text, JSON or broken JSON; ``level`` were open before it."""
+    for now in _levels(text, level):
+        level = now
+    return level
+
+
+def _levels(text: str, level: int = 0) -> Iterator[int]:
+    """How many brackets are open, after each string and bracket."""
     for token in _TOKEN.finditer(text):
-        depth += 1 if token[1] else -1 if token[2] else 0
-        if depth > MAX_DEPTH:
-            return True
-    return False
+        if token[1]:
+            level += 1
+        elif token[0] in "]}":
+            level = max(0, level - 1)
+        yield level
 
 
 def _no_constant(name: str) -> None:

@@ -1,4 +1,4 @@
-"""The prompt: completion, history, toolbar, loop. The only importer of prompt_toolkit."""
+"""The prompt: completion, toolbar, loop. With `history` the only importer of prompt_toolkit."""
 
 import asyncio
 import os
@@ -9,7 +9,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 
 from prompt_toolkit import PromptSession
 from prompt_toolkit.application import create_app_session, run_in_terminal
@@ -17,7 +16,6 @@ from prompt_toolkit.auto_suggest import AutoSuggestFromHistory
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion, PathCompleter
 from prompt_toolkit.document import Document
 from prompt_toolkit.filters import Condition
-from prompt_toolkit.history import FileHistory, History, InMemoryHistory
 from prompt_toolkit.output import ColorDepth
 from prompt_toolkit.output.plain_text import PlainTextOutput
 from prompt_toolkit.utils import is_dumb_terminal
@@ -26,16 +24,12 @@ from jobs_sandbox.commands import Quit, complete, is_open_document, logical_line
 from jobs_sandbox.console import Console
 from jobs_sandbox.errors import Rejected, SandboxError
 from jobs_sandbox.executions import Executions
+from jobs_sandbox.history import open_history
 from jobs_sandbox.session import Session
 from jobs_sandbox.settings import Settings
 
 PROMPT = "jobs-sandbox> "
 _FILE = "file://"
-# A line that carries one of these is not kept, whoever pasted it.
-_SECRET = re.compile(
-    r"PRIVATE KEY-----|secret[_-]?(access[_-]?)?key|session[_-]?token|passw(or)?d|\b(AKIA|ASIA)[A-Z0-9]{16}",
-    re.IGNORECASE,
-)
 
 
 def run_repl(session: Session, console: Console, settings: Settings) -> None:
@@ -107,7 +101,7 @@ class Repl:
         return " │ ".join(
             [
                 f" {state}",
-                f"{queued} queued, {in_progress} in progress",
+                f"{queued}{'+' if self._session.executions.more else ''} queued, {in_progress} in progress",
                 settings.thing,
                 f"{settings.endpoint}:{settings.port}",
             ]
@@ -128,52 +122,6 @@ class _TableCompleter(Completer):
             return
         for candidate, meaning, replaced in complete(text, self._executions):
             yield Completion(candidate, -replaced, display_meta=meaning)
-
-
-def history_path() -> Path:
-    """Where the history is kept: the state folder of the XDG Base Directory Specification.
-
-    Raises:
-        RuntimeError: there is no home directory.
-
-    """
-    state = Path(os.environ.get("XDG_STATE_HOME", ""))
-    return (state if state.is_absolute() else Path.home() / ".local" / "state") / "jobs-sandbox" / "history"
-
-
-def open_history(warn: Callable[[str], None]) -> History:
-    """The lines of earlier sessions, private to the user; without them, and a word of why, if that cannot be."""
-    try:
-        path = history_path()
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path.touch(mode=0o600)
-        path.chmod(0o600)
-        path.open("ab+").close()
-    except (OSError, RuntimeError) as error:
-        warn(f"no history is kept: {error}")
-        return InMemoryHistory()
-    return _PrivateHistory(str(path), warn)
-
-
-class _PrivateHistory(FileHistory):
-    """A history file that survives a full disk, and into which neither secrets nor lines after a space go."""
-
-    def __init__(self, filename: str, warn: Callable[[str], None]) -> None:
-        super().__init__(filename)
-        self._warn: Callable[[str], None] | None = warn
-
-    def append_string(self, string: str) -> None:
-        unwanted = any(line.startswith(" ") for line in logical_lines(string)) or _SECRET.search(string)
-        if not unwanted:
-            super().append_string(string)
-
-    def store_string(self, string: str) -> None:
-        try:
-            super().store_string(string)
-        except OSError as error:
-            if self._warn:
-                self._warn(f"the history can no longer be written: {error.strerror or error}")
-            self._warn = None
 
 
 @contextmanager

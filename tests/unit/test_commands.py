@@ -409,10 +409,10 @@ def test_the_table() -> None:
         ("nothing", []),
         ("nothing ", []),
         ("help ", []),
-        ("delete-job ", ["Job2", "Job1"]),
+        ("delete-job ", ["Job1", "Job2"]),
         ("delete-job job1", ["Job1"]),
         ("delete-job Job1 ", []),
-        ("describe-job-execution ", ["Job2", "Job1", "$next"]),
+        ("describe-job-execution ", ["Job1", "Job2", "$next"]),
         ("describe-job-execution $", ["$next"]),
         ("create-job ", []),
         ("create-job J ", ["file://"]),
@@ -435,7 +435,7 @@ def test_completion(executions: Executions, text: str, candidates: list[str]) ->
 
 def test_completion_of_job_ids(executions: Executions) -> None:
     """A job id is completed with what is known of its execution."""
-    assert list(complete("delete-job J", executions)) == [("Job2", "not pending", 1), ("Job1", "QUEUED", 1)]
+    assert list(complete("delete-job J", executions)) == [("Job1", "QUEUED", 1), ("Job2", "not known", 1)]
 
 
 # Handlers

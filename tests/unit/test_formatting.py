@@ -1,5 +1,6 @@
 """Blocks, events and errors become exactly this text."""
 
+import io
 import json
 
 import pytest
@@ -8,7 +9,17 @@ from hypothesis import strategies as st
 
 from jobs_sandbox.blocks import Block
 from jobs_sandbox.errors import SandboxError, UsageError
-from jobs_sandbox.formatting import block_json, block_text, error_json, error_text, escape, header, json_line
+from jobs_sandbox.formatting import (
+    ESCAPE_UNENCODABLE,
+    block_json,
+    block_text,
+    error_json,
+    error_text,
+    escape,
+    header,
+    json_line,
+)
+from jobs_sandbox.json_text import MAX_DEPTH
 
 UNSAFE = {
     "C0": "\x00\x07\x08\t\n\r\x1b\x1f",
@@ -18,7 +29,6 @@ UNSAFE = {
     "separators": "\u2028\u2029",
     "lone surrogates": "\udfff\udc00\udbff\ud800",  # in an order that makes no pair
 }
-DEEP = 100_000  # levels, beyond what any Python lays out
 unsafe = pytest.mark.parametrize("text", UNSAFE.values(), ids=UNSAFE.keys())
 anything = st.text(st.characters(codec=None)) | st.text("".join(UNSAFE.values()))
 json_values = st.recursive(
@@ -33,9 +43,9 @@ def harmless(line: str) -> bool:
     return not set(line) & set("".join(UNSAFE.values())) and line.encode() is not None
 
 
-def nested(depth: int) -> object:
+def nested(levels: int) -> object:
     value: object = []
-    for _ in range(depth):
+    for _ in range(levels - 1):
         value = [value]
     return value
 
@@ -108,6 +118,15 @@ def test_header_width(title: str) -> None:
     assert header(title).startswith(f"─── {title} ──")
 
 
+@pytest.mark.parametrize(("width", "columns"), [(50, 50), (72, 72), (73, 72), (500, 72), (30, 30), (5, 30)])
+def test_header_in_a_window(width: int, columns: int) -> None:
+    """A header is as wide as the window, 72 columns at most, and never without its whole title."""
+    assert len(header("JobExecutionsChangedEvent", width)) == columns
+    assert block_text(Block("JobExecutionsChangedEvent", {}), width).split("\n")[0] == header(
+        "JobExecutionsChangedEvent", width
+    )
+
+
 def test_text_beyond_ascii() -> None:
     """Text beyond ASCII is shown as itself."""
     body = {"name": "Überprüfung 日本 🎉"}
@@ -145,17 +164,26 @@ def test_unreadable_payload(payload: bytes, shown: str) -> None:
     assert escape(as_json["raw"]) == shown
 
 
-def test_too_deep_to_lay_out() -> None:
-    """What is nested too deeply to lay out is shown as it came, and the reason is told."""
-    answer = Block("T", {"a": nested(DEEP)}, b'{"a":[[]]}')
-    assert block_text(answer).splitlines()[1:] == ["(nested too deeply to lay out; as it came)", '{"a":[[]]}', ""]
-    raw = {"type": "T", "raw": '{"a":[[]]}', "note": "nested too deeply to lay out; as it came"}
-    assert json.loads(block_json(answer)) == raw
+@pytest.mark.parametrize("levels", [MAX_DEPTH, 30_000])
+@pytest.mark.parametrize("title", ["T", "CreateJobOutput"])
+def test_too_deep_to_lay_out(title: str, levels: int) -> None:
+    """What is nested deeper than the limit is shown as it came, and the reason is told, on every Python alike."""
+    answer = Block(title, {"jobId": nested(levels)}, b'{"a":[[]]}')
+    note = "nested more than 100 levels deep; as it came"
+    assert block_text(answer).splitlines()[1:] == [f"({note})", '{"a":[[]]}', ""]
+    assert json.loads(block_json(answer)) == {"type": title, "raw": '{"a":[[]]}', "note": note}
+
+
+def test_as_deep_as_can_be_laid_out() -> None:
+    """What is nested as deep as the limit is laid out."""
+    answer = Block("T", {"a": nested(MAX_DEPTH - 1)}, b"{}")
+    assert block_text(answer).count("[") == MAX_DEPTH - 1
+    assert json.loads(block_json(answer)) == {"type": "T", "body": answer.body}
 
 
 def test_too_deep_keeps_its_note() -> None:
     """A note that is there already outlives a layout that fails."""
-    answer = Block("T", {"a": nested(DEEP)}, b"{}", "late")
+    answer = Block("T", {"a": nested(MAX_DEPTH)}, b"{}", "late")
     assert block_text(answer).splitlines()[1] == "(late)"
     assert json.loads(block_json(answer))["note"] == "late"
 
@@ -224,6 +252,27 @@ def test_any_block_is_safe(value: object) -> None:
     lines = block_text(Block("T", {"v": value})).split("\n")
     assert all(harmless(line) for line in lines)
     assert repr(json.loads("\n".join(lines[1:]))) == repr(json.loads(json.dumps({"v": value}, sort_keys=True)))
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1", "ascii", "cp1252", "gb2312"])
+@given(st.text(st.characters(codec="utf-8")))
+def test_any_encoding(encoding: str, text: str) -> None:
+    """Whatever the encoding of the output, a line of JSON is JSON, and so is the body of a block."""
+    answer = Block("T", {"v": text})
+    for shown in (block_json(answer), block_text(answer).split("\n", 1)[1]):
+        written = io.BytesIO()
+        stream = io.TextIOWrapper(written, encoding, errors=ESCAPE_UNENCODABLE, newline="")
+        stream.write(shown)
+        stream.flush()
+        value = json.loads(written.getvalue().decode(encoding))
+        assert value.get("body", value) == {"v": text}
+
+
+def test_unencodable_characters() -> None:
+    """What an encoding has is shown as itself; what it lacks is escaped, beyond 16 bits as a pair."""
+    assert "é–🎉".encode("latin-1", ESCAPE_UNENCODABLE) == b"\xe9\\u2013\\ud83c\\udf89"
+    with pytest.raises(UnicodeDecodeError):
+        b"\xff".decode("ascii", ESCAPE_UNENCODABLE)
 
 
 def test_no_numbers() -> None:

@@ -15,8 +15,15 @@ def nested(levels: int) -> str:
     return "[" * levels + "]" * levels
 
 
+def value_of(levels: int, *, form: type) -> object:
+    value: object = form()
+    for _ in range(levels - 1):
+        value = {"a": value} if form is dict else [1, value]
+    return value
+
+
 @pytest.mark.parametrize(
-    "text", [nested(MAX_DEPTH), '{"a":"' + "[" * 500 + '\\"' + "[" * 500 + '"}', "[[]," * 90 + "1"]
+    "text", [nested(MAX_DEPTH), '{"a":"' + "[" * 500 + '\\"' + "[" * 500 + '"}', "[[]," * 90 + "1", '["' * 99]
 )
 def test_depth_that_is_read(text: str) -> None:
     """Nesting up to the limit is read; brackets inside strings, and those that are closed again, do not count."""
@@ -57,3 +64,46 @@ def test_everything_else(value: Any) -> None:
     """What is JSON comes out as the standard library reads it, as text and as bytes."""
     text = json.dumps(value)
     assert json_text.loads(text) == json_text.loads(text.encode()) == value
+
+
+@pytest.mark.parametrize("form", [dict, list])
+def test_depth_that_is_laid_out(form: type) -> None:
+    """What is read can be laid out, and what is deeper cannot, on every Python alike."""
+    assert not json_text.is_too_deep_to_lay_out(value_of(MAX_DEPTH, form=form))
+    assert json_text.is_too_deep_to_lay_out(value_of(MAX_DEPTH + 1, form=form))
+    assert json_text.is_too_deep_to_lay_out({"a": 1, "b": [value_of(200_000, form=form)]})
+    assert not json_text.is_too_deep_to_lay_out("[" * 500)
+
+
+@pytest.mark.parametrize(
+    ("text", "level", "after"),
+    [
+        ("", 0, 0),
+        ("", 3, 3),
+        ('{"a": [1, {', 0, 3),
+        ('{"a": [1, {}]', 0, 1),
+        ('"b": "}]"}', 1, 0),
+        (r'{"a\"}": "\\"}', 0, 0),
+        ("}]}[", 0, 1),
+        ('{"never closed}', 0, 1),
+        ('{"never closed}\n}', 0, 0),
+        ('{"never closed}\\\n}', 0, 0),
+    ],
+)
+def test_open_brackets(text: str, level: int, after: int) -> None:
+    """Brackets are counted outside strings, which end with their line at the latest; below none there is nothing."""
+    assert json_text.open_brackets(text, level) == after
+
+
+def test_open_brackets_line_by_line() -> None:
+    """Line by line, the count is the same as for the whole."""
+    text = '{"a": ["x}\n", {\\\n"b": "\\\n}\n]'
+    level = 0
+    for line in text.split("\n"):
+        level = json_text.open_brackets(line, level)
+    assert level == json_text.open_brackets(text)
+
+
+def test_long_strings() -> None:
+    """A string of any length, with any escapes, is one step."""
+    assert json_text.open_brackets('{"' + r"\\x[" * 1_000_000) == 1

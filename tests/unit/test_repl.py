@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import stat
 import sys
 import threading
 import time
@@ -15,7 +14,6 @@ import pytest
 from prompt_toolkit.application import create_app_session
 from prompt_toolkit.completion import CompleteEvent
 from prompt_toolkit.document import Document
-from prompt_toolkit.history import InMemoryHistory
 from prompt_toolkit.input import PipeInput, create_pipe_input
 from prompt_toolkit.output import DummyOutput
 
@@ -23,7 +21,7 @@ from jobs_sandbox.app import Terminated
 from jobs_sandbox.blocks import Block
 from jobs_sandbox.errors import Rejected
 from jobs_sandbox.executions import Executions
-from jobs_sandbox.repl import Repl, _Painter, _TableCompleter, history_path, open_history, run_repl
+from jobs_sandbox.repl import Repl, _Painter, _TableCompleter, run_repl
 from jobs_sandbox.settings import Settings
 from tests.unit.fakes import FakeRun
 
@@ -141,31 +139,25 @@ def test_toolbar(keys: PipeInput, stage: FakeRun) -> None:
     stage.session.connection("reconnecting", "lost")
     stage.session.since = time.monotonic() - 12.4
     assert repl._toolbar() == " reconnecting for 12 s │ 1 queued, 0 in progress │ Lamp │ host:8883"
+    stage.session.event(
+        Block("JobExecutionsChangedEvent", {"jobs": {"QUEUED": [{"jobId": f"J{n}"} for n in range(10)]}})
+    )
+    assert " │ 10+ queued, 0 in progress │ " in repl._toolbar()
 
 
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("de", ["delete-job", "describe-job-execution"]),
-        ("  he", ["help"]),
-        ("describe-job-execution ", ["Job2", "Job1", "$next"]),
-        ("describe-job-execution $", ["$next"]),
-        ("update-job-execution Job", ["Job2", "Job1"]),
-        ("update-job-execution Job1 c", ["CANCELED"]),
-        ("update-job-execution Job1 FAILED ", []),
-        ("create-job New ", ["file://"]),
-        ("wait Next", ["NextJobExecutionChangedEvent"]),
-        ("get-pending-job-executions ", []),
-        ("nonsense x", []),
-    ],
-)
-def test_completion(text: str, expected: list[str]) -> None:
-    """Completions come from the command table and from the job ids seen, the latest first."""
+def test_completion(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Completions are the command table's, which replace what they complete and show their meaning."""
+    asked: list[tuple[str, Executions]] = []
+
+    def complete(text: str, executions: Executions) -> Iterator[tuple[str, str, int]]:
+        asked.append((text, executions))
+        yield "Job1", "QUEUED", 2
+
+    monkeypatch.setattr("jobs_sandbox.repl.complete", complete)
     executions = Executions()
-    executions.learn(Block("", {"jobs": {"QUEUED": [{"jobId": "Job1"}, {"jobId": "Job2"}]}}))
-    found = list(_TableCompleter(executions).get_completions(Document(text), CompleteEvent()))
-    assert [completion.text for completion in found] == expected
-    assert all(completion.display_meta_text for completion in found)
+    [found] = _TableCompleter(executions).get_completions(Document("delete-job jo"), CompleteEvent())
+    assert (found.text, found.start_position, found.display_meta_text) == ("Job1", -2, "QUEUED")
+    assert asked == [("delete-job jo", executions)]
 
 
 def test_completion_of_file_names(tmp_path: Path) -> None:
@@ -174,70 +166,6 @@ def test_completion_of_file_names(tmp_path: Path) -> None:
     text = f"create-job New file://{tmp_path}/doc"
     [completion] = _TableCompleter(Executions()).get_completions(Document(text), CompleteEvent())
     assert completion.text == "ument.json"
-
-
-def test_history_path(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The history is in the XDG state folder, if that is an absolute path."""
-    monkeypatch.setenv("HOME", "/home/me")
-    monkeypatch.setenv("XDG_STATE_HOME", "/state")
-    assert history_path() == Path("/state/jobs-sandbox/history")
-    for unusable in ("relative", ""):
-        monkeypatch.setenv("XDG_STATE_HOME", unusable)
-        assert history_path() == Path("/home/me/.local/state/jobs-sandbox/history")
-
-
-def test_history_is_private(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The file is the user's alone, also if it was not before; no line after a space and no secret goes in."""
-    path = tmp_path / "jobs-sandbox" / "history"
-    path.parent.mkdir()
-    path.touch(mode=0o644)
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    history = open_history(print)
-    secrets = (
-        " dropped",
-        "help\n create-job x {}",
-        "create-job x -----BEGIN RSA PRIVATE KEY-----",
-        "AWS_SESSION_TOKEN=1",
-        'create-job x {"password": 1}',
-        'create-job x {"SecretKey": 1}',
-        "AKIAIOSFODNN7EXAMPLE",
-    )
-    for line in ("kept", *secrets):
-        history.append_string(line)
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert [line for line in path.read_text().splitlines() if line.startswith("+")] == ["+kept"]
-    assert history.get_strings() == ["kept"]
-
-
-def test_history_that_cannot_be_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A place that cannot be written, or no home at all, is told, and the lines of this session are still there."""
-    told: list[str] = []
-    (tmp_path / "file").touch()
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "file"))
-    assert isinstance(open_history(told.append), InMemoryHistory)
-
-    def no_home() -> Path:
-        raise RuntimeError("Could not determine home directory.")
-
-    monkeypatch.delenv("XDG_STATE_HOME")
-    monkeypatch.setattr(Path, "home", no_home)
-    assert isinstance(open_history(told.append), InMemoryHistory)
-    assert [line.split(":")[0] for line in told] == ["no history is kept"] * 2
-
-
-def test_history_that_can_no_longer_be_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A disk that fills up, or a file that goes, is told once."""
-    told: list[str] = []
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    history = open_history(told.append)
-    path = history_path()
-    path.unlink()
-    path.mkdir()
-    for line in ("one", "two"):
-        history.append_string(line)
-    assert len(told) == 1
-    assert "can no longer be written" in told[0]
-    assert history.get_strings() == ["one", "two"]
 
 
 def painter_of(**app: Any) -> _Painter:

@@ -54,9 +54,10 @@ def test_answer_is_shown(stage: FakeRun) -> None:
 
 def test_control_plane_answer_is_shown(stage: FakeRun) -> None:
     """An answer of the control plane is shown in the same way."""
+    stage.session.event(Block("CreateJobOutput", {"jobId": "Job1"}))
     stage.session.run("delete-job Job1")
-    assert titles(stage.screen.stdout) == ["DeleteJobOutput"]
-    assert list(stage.session.executions.job_ids()) == ["Job1"]
+    assert titles(stage.screen.stdout) == ["CreateJobOutput", "DeleteJobOutput"]
+    assert stage.session.executions.job_ids() == {}
 
 
 def test_update_is_learnt(stage: FakeRun) -> None:
@@ -201,7 +202,9 @@ def test_late_failure_after_the_end(impatient: FakeRun) -> None:
 
 def test_late_answer_that_nobody_asked_for(stage: FakeRun) -> None:
     """The late answer to a request of the program's own is taken in without a word."""
-    stage.session.late_answer(Block("GetPendingJobExecutionsResponse", {"queuedJobs": []}), Pending())
+    stage.session.late_answer(
+        Block("GetPendingJobExecutionsResponse", {"queuedJobs": [], "inProgressJobs": []}), Pending()
+    )
     assert stage.screen.stdout == ""
     assert stage.session.executions.counts() == (0, 0)
 
