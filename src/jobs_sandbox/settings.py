@@ -4,9 +4,9 @@ import uuid
 from typing import NamedTuple
 
 
-def new_client_id() -> str:
-    """A client id that the shipped device policy allows to connect: ``test-<uuid4>``."""
-    return f"test-{uuid.uuid4()}"
+def new_client_id(owner: str = "") -> str:
+    """A client id that the shipped device policy allows to connect: ``test-<owner><uuid4>``."""
+    return f"test-{owner}{uuid.uuid4()}"
 
 
 class Settings(NamedTuple):
