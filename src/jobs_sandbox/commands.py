@@ -1,26 +1,26 @@
 """The command table: parsing, dispatch, help and completion all come from it. Knows the planes as Protocols only."""
 
 import json
-import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 from jobs_sandbox.blocks import Block, Pending
+from jobs_sandbox.documents import field_names
 from jobs_sandbox.errors import AlreadyExists, SandboxError, UsageError
 from jobs_sandbox.executions import Executions
+from jobs_sandbox.formatting import nearest, short
+from jobs_sandbox.lines import split
 from jobs_sandbox.parameters import (
     DOCUMENT,
     EVENTS,
     JOB,
     JOB_OR_NEXT,
-    LIMIT,
     NEW_JOB,
     SECONDS_OR_EVENT,
     STATUS,
+    TIMEOUT,
     Parameter,
-    nearest,
-    short,
 )
 from jobs_sandbox.threads import in_background
 
@@ -145,7 +145,6 @@ def _quit(_: Sandbox) -> None:
 
 
 _CONTROL, _DATA, _MISC = "Control Plane", "Data Plane", "Miscellaneous"
-_LOOK = "`describe-job-execution {0}` shows"
 COMMANDS = {
     command.name: command
     for command in (
@@ -155,7 +154,7 @@ COMMANDS = {
             "create a job that targets this thing",
             (NEW_JOB, DOCUMENT),
             _create_job,
-            f"{_LOOK} whether the job is there",
+            "`describe-job-execution {0}` shows whether the job is there (TerminalStateReached: it is, and has ended)",
             raises_events=True,
         ),
         Command(
@@ -194,10 +193,10 @@ COMMANDS = {
             "set the status of this thing's execution of a job",
             (JOB, STATUS),
             lambda sandbox, job_id, status: sandbox.data.update_job_execution(job_id, status),
-            f"{_LOOK} its status",
+            "`update-job-execution {0} {1}` again tells: it is accepted, or rejected with the executionState",
             raises_events=True,
         ),
-        Command("wait", _MISC, "wait some seconds, or for an event", (SECONDS_OR_EVENT, LIMIT), _wait),
+        Command("wait", _MISC, "wait some seconds, or for an event", (SECONDS_OR_EVENT, TIMEOUT), _wait),
         Command("help", _MISC, "show the commands", (), lambda sandbox: sandbox.show_help()),
         Command("quit", _MISC, "leave (exit and Ctrl-D too)", (), _quit),
     )
@@ -219,18 +218,20 @@ def parse(line: str) -> Invocation | None:
         UsageError: the line is no valid command. Nothing of it may be sent.
 
     """
-    name, rest = _split(line)
+    name, rest = split(line)
     if not name or name.startswith("#"):
         return None
-    command = COMMANDS.get(_ALIASES.get(name.lower(), name.lower()))
+    command = _named(name)
     if command is None:
+        if name.startswith(("{", "[")):
+            raise UsageError("a job document alone is no command.", next_step="put `create-job <jobId>` before it.")
         raise UsageError(
             f"unknown command {short(name)}{nearest(name, COMMANDS) or '.'}", next_step="help lists them all."
         )
     arguments = []
     try:
         for parameter in command.parameters:
-            value, rest = (rest, "") if parameter.rest else _split(rest)
+            value, rest = (rest, "") if parameter.rest else split(rest)
             if value:
                 arguments.append(parameter.check(value))
             elif parameter.required:
@@ -238,9 +239,12 @@ def parse(line: str) -> Invocation | None:
         if rest.strip():
             raise UsageError(f"{command.name} takes no further argument: {short(rest)}")
     except UsageError as error:
-        error.next_step = f"usage: {command.usage}"
-        raise
+        raise error.replace(next_step=error.next_step or f"usage: {command.usage}") from error.__cause__
     return Invocation(command, arguments)
+
+
+def _named(name: str) -> Command | None:
+    return COMMANDS.get(_ALIASES.get(name.lower(), name.lower()))
 
 
 def help_lines() -> list[str]:
@@ -256,46 +260,21 @@ def help_lines() -> list[str]:
 
 def complete(text: str, executions: Executions) -> Iterator[tuple[str, str, int]]:
     """Completions at the end of ``text``: candidate, its meaning, and how many characters it replaces."""
-    word, rest = _split(text)
+    word, rest = split(text)
     if text.lstrip() == word:
-        yield from ((name, row.summary, len(word)) for name, row in COMMANDS.items() if name.startswith(word))
-    elif command := COMMANDS.get(word):
+        yield from _matching(word, ((name, row.summary) for name, row in COMMANDS.items()))
+    elif command := _named(word):
         for parameter in command.parameters:
-            before, (word, rest) = rest, (rest, "") if parameter.rest else _split(rest)
+            before, (word, rest) = rest, (rest, "") if parameter.rest else split(rest)
             if before == word:
-                for candidate, meaning in parameter.candidates(executions):
-                    if candidate.lower().startswith(word.lower()):
-                        yield candidate, meaning, len(word)
+                candidates = parameter.candidates(executions)
+                if parameter.fields:
+                    word, candidates = field_names(word, parameter.fields)
+                yield from _matching(word, candidates)
                 return
 
 
-def logical_lines(text: str) -> list[str]:
-    """Pasted or edited text → commands: a line each, but for a job document whose braces are still open."""
-    lines: list[str] = []
-    for line in text.split("\n"):
-        if lines and is_open_document(lines[-1]):
-            lines[-1] += f"\n{line}"
-        else:
-            lines.append(line)
-    return lines
-
-
-def is_open_document(text: str) -> bool:
-    """Whether ``text`` is a ``create-job`` whose document has braces still open."""
-    name, rest = _split(text)
-    document = _split(rest)[1]
-    if name != "create-job" or not document.startswith(("{", "[")):
-        return False
-    try:
-        json.loads(document)
-    except json.JSONDecodeError as error:
-        return not document[error.pos :].strip() or error.msg.startswith("Unterminated string")
-    except (RecursionError, ValueError):
-        return False
-    return False
-
-
-def _split(text: str) -> tuple[str, str]:
-    """The first word, and what follows the blanks after it, byte for byte."""
-    found: Any = re.match(r"[ \t\r\n]*([^ \t\r\n]*)[ \t\r\n]*(.*)", text, re.DOTALL)
-    return found[1], found[2]
+def _matching(word: str, candidates: Iterable[tuple[str, str]]) -> list[tuple[str, str, int]]:
+    """The candidates that begin like the word, and then those that contain it, whatever the case."""
+    found = [(candidate, meaning, len(word)) for candidate, meaning in candidates if word.lower() in candidate.lower()]
+    return sorted(found, key=lambda item: not item[0].lower().startswith(word.lower()))

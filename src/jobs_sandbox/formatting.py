@@ -3,7 +3,7 @@
 import codecs
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from jobs_sandbox.blocks import Block
@@ -86,6 +86,26 @@ def error_json(error: SandboxError, place: Mapping[str, object] = {}) -> str:
     """An error as one line of JSON: ``{"type": "Error", "message": …, "cause": …, "next": …}``."""
     fields = {"type": "Error", "message": error.message, "cause": error.cause, "next": error.next_step} | dict(place)
     return json_line({key: value for key, value in fields.items() if value})
+
+
+def short(text: str) -> str:
+    """A piece of input as an error quotes it."""
+    text = text.strip()
+    return repr(text if len(text) <= 40 else text[:37] + "…")  # noqa: PLR2004 - what a line has room for
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """``; did you mean …?`` for a mistyped name, with up to three that begin like it or contain it, or ``""``."""
+    import difflib  # only a mistake needs it
+
+    lower = {candidate.lower(): candidate for candidate in names}
+    name = name.lower()[:80]
+    near = (
+        [candidate for candidate in lower if candidate.startswith(name)]
+        or [candidate for candidate in lower if len(name) > 2 and name in candidate]  # noqa: PLR2004 - two tell nothing
+        or difflib.get_close_matches(name, lower, n=1)
+    )
+    return f"; did you mean {' or '.join(lower[candidate] for candidate in near[:3])}?" if near else ""
 
 
 def json_line(value: object) -> str:

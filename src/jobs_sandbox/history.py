@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 from prompt_toolkit.history import History, InMemoryHistory
 
-from jobs_sandbox.commands import logical_lines
+from jobs_sandbox.lines import logical_lines
 
 LOADED = 256 * 1024
 """So many bytes from the end of the file are offered; the file may be longer."""

@@ -1,22 +1,26 @@
 """What the commands take: how each argument is checked and completed. What fails here never reaches a service."""
 
-import json
-import os
 import re
-import stat
-from collections.abc import Callable, Iterable
-from pathlib import Path
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
 
+from jobs_sandbox.documents import DESCRIBE_FIELDS, START_FIELDS, UPDATE_FIELDS, Field, job_document, request_fields
 from jobs_sandbox.errors import UsageError
-from jobs_sandbox.executions import Executions, is_job_id
-from jobs_sandbox.formatting import escape
+from jobs_sandbox.executions import STATUSES, Executions, is_job_id
+from jobs_sandbox.formatting import nearest, short
 
-STATUSES = {
+DEVICE_STATUSES = {
     "SUCCEEDED": "terminal: the device has done the job",
     "IN_PROGRESS": "the device is at it",
     "FAILED": "terminal: the device could not do it",
+    "REJECTED": "terminal: the device would not do it",
     "CANCELED": "terminal; the service refuses it from a device",
+}
+_MEANINGS = DEVICE_STATUSES | {
+    "QUEUED": "the device has not begun",
+    "TIMED_OUT": "terminal: the device did not finish in time",
+    "REMOVED": "terminal: the device or the job was taken away",
+    "CANCELED": "terminal: the job was cancelled",
 }
 EVENTS = {
     "JobExecutionsChangedEvent": "the set of pending executions changed",
@@ -30,17 +34,21 @@ class Parameter(NamedTuple):
     Attributes:
         name: as the usage line shows it.
         check: the value as the handler wants it; raises `UsageError` for one that must not be sent.
+        meaning: what it may be, one line for the help.
         candidates: completions, with a line of meaning each.
         rest: takes the rest of the line, byte for byte.
         required: the command cannot do without it.
+        fields: it is a JSON object of these.
 
     """
 
     name: str
-    check: Callable[[str], str]
+    check: Callable[[str], Any]
+    meaning: str
     candidates: Callable[[Executions], Iterable[tuple[str, str]]] = lambda _: ()
     rest: bool = False
     required: bool = True
+    fields: Mapping[str, Field] = {}
 
 
 def _job_id(value: str) -> str:
@@ -53,55 +61,14 @@ def _job_id_or_next(value: str) -> str:
     return value if value == "$next" else _job_id(value)
 
 
-def _status(value: str) -> str:
-    status = value.upper()
-    if status not in STATUSES:
-        raise UsageError(f"{short(value)} is not a status: one of {', '.join(STATUSES)}{nearest(status, STATUSES)}")
-    return status
+def _one_of(values: Iterable[str], what: str) -> Callable[[str], str]:
+    def check(value: str) -> str:
+        for known in values:
+            if value.lower() == known.lower():
+                return known
+        raise UsageError(f"{short(value)} is not {what}: one of {', '.join(values)}{nearest(value, values)}")
 
-
-def _document(value: str) -> str:
-    """The job document: JSON text, or ``file://`` and the path of a file that holds it."""
-    text = value
-    if value.startswith("file://"):
-        path = os.path.expanduser(value.removeprefix("file://"))
-        try:
-            if not stat.S_ISREG(os.stat(path).st_mode):  # a device may have no end
-                raise OSError("it is a folder, a pipe or a device")
-            text = Path(path).read_bytes().decode("utf-8-sig")
-        except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or error
-            raise UsageError(f"the job document {short(path)} cannot be read: {reason}") from error
-    try:
-        json.loads(text, parse_constant=_no_constant)
-    except json.JSONDecodeError as error:
-        quoted = " (there are no quotes around it, as there is no shell)" if text.startswith("'") else ""
-        raise UsageError(f"the job document is not JSON{quoted}: {error.msg}\n{_caret(text, error)}") from error
-    except RecursionError as error:
-        raise UsageError("the job document is nested too deeply.") from error
-    except ValueError as error:
-        raise UsageError(f"the job document is not JSON: {error}") from error
-    return text
-
-
-def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is not a JSON value")
-
-
-def _caret(text: str, error: json.JSONDecodeError) -> str:
-    """The line that is wrong, cut to what a terminal shows, and a caret under the place."""
-    from unicodedata import category, east_asian_width  # only a mistake needs them
-
-    line = text.split("\n")[error.lineno - 1]
-    place = error.colno - 1
-    begin = max(0, place - 40)
-    where = f"line {error.lineno}: " if "\n" in text else ""
-    before = escape(where + line[begin:place])
-    columns = sum(
-        0 if category(character) in ("Mn", "Me", "Cf") else 2 if east_asian_width(character) in "FW" else 1
-        for character in before
-    )
-    return f"  {before}{escape(line[place : begin + 60])}\n  {' ' * columns}^"
+    return check
 
 
 def _seconds_or_event(value: str) -> str:
@@ -121,29 +88,62 @@ def _seconds(value: str) -> str:
     return value
 
 
-JOB = Parameter("<jobId>", _job_id, lambda executions: executions.job_ids().items())
+def _force(value: str) -> bool:
+    if value.lower() != "force":
+        raise UsageError(f"{short(value)} is not force, and nothing else may follow.")
+    return True
+
+
+def _optional_fields(fields: Mapping[str, Field]) -> Parameter:
+    return Parameter(
+        "[fields-as-JSON]",
+        request_fields(fields),
+        "a JSON object of optional request fields",
+        rest=True,
+        required=False,
+        fields=fields,
+    )
+
+
+_ID = "1 to 64 letters, digits, - and _"
+NEW_JOB = Parameter("<jobId>", _job_id, _ID)
+JOB = Parameter("<jobId>", _job_id, _ID, lambda executions: executions.job_ids().items())
 JOB_OR_NEXT = Parameter(
-    "<jobId>", _job_id_or_next, lambda executions: [*JOB.candidates(executions), ("$next", "the next execution to run")]
+    "<jobId>",
+    _job_id_or_next,
+    _ID,
+    lambda executions: [*JOB.candidates(executions), ("$next", "the next execution to run")],
 )
-NEW_JOB = Parameter("<jobId>", _job_id)
-STATUS = Parameter("<SUCCEEDED | IN_PROGRESS | FAILED | CANCELED>", _status, lambda _: STATUSES.items())
+STATUS = Parameter(
+    f"<{' | '.join(DEVICE_STATUSES)}>",
+    _one_of(DEVICE_STATUSES, "a status to set"),
+    "in upper or lower case",
+    lambda _: DEVICE_STATUSES.items(),
+)
+ANY_STATUS = Parameter(
+    "<STATUS>",
+    _one_of(STATUSES, "a status"),
+    "in upper or lower case",
+    lambda _: ((status, _MEANINGS[status]) for status in STATUSES),
+)
 DOCUMENT = Parameter(
-    "<jobDocument-as-JSON>", _document, lambda _: [("file://", "read the document from a file")], rest=True
+    "<jobDocument-as-JSON>",
+    job_document,
+    "JSON, to the end of the line or, while its brackets are open, of a later one",
+    lambda _: [("file://", "read the document from a file")],
+    rest=True,
 )
-SECONDS_OR_EVENT = Parameter("<seconds | EventTitle>", _seconds_or_event, lambda _: EVENTS.items())
-LIMIT = Parameter("[timeout]", _seconds, required=False)
-
-
-def nearest(name: str, names: Iterable[str]) -> str:
-    """``; did you mean …?`` for a mistyped name, or ``""``."""
-    import difflib  # only a mistake needs it
-
-    begun = [candidate for candidate in names if candidate.startswith(name)]
-    near = begun or difflib.get_close_matches(name[:80], list(names), n=1)
-    return f"; did you mean {near[0]}?" if near else ""
-
-
-def short(text: str) -> str:
-    """A piece of input as an error quotes it."""
-    text = text.strip()
-    return repr(text if len(text) <= 40 else text[:37] + "…")  # noqa: PLR2004 - what a line has room for
+UPDATE = _optional_fields(UPDATE_FIELDS)
+START = _optional_fields(START_FIELDS)
+DESCRIBE = _optional_fields(DESCRIBE_FIELDS)
+FORCE = Parameter(
+    "[force]",
+    _force,
+    "cancel executions in progress too",
+    lambda _: [("force", "cancel executions in progress too")],
+    required=False,
+)
+SECONDS_OR_EVENT = Parameter(
+    "<seconds | EventTitle>", _seconds_or_event, "so long, or until that event", lambda _: EVENTS.items()
+)
+TIMEOUT = Parameter("[timeout]", _seconds, "seconds; without it, as --timeout says", required=False)

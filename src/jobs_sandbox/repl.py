@@ -20,11 +20,12 @@ from prompt_toolkit.output import ColorDepth
 from prompt_toolkit.output.plain_text import PlainTextOutput
 from prompt_toolkit.utils import is_dumb_terminal
 
-from jobs_sandbox.commands import Quit, complete, is_open_document, logical_lines
+from jobs_sandbox.commands import Quit, complete
 from jobs_sandbox.console import Console
 from jobs_sandbox.errors import Rejected, SandboxError
 from jobs_sandbox.executions import Executions
 from jobs_sandbox.history import open_history
+from jobs_sandbox.lines import is_open_document, logical_lines
 from jobs_sandbox.session import Session
 from jobs_sandbox.settings import Settings
 

@@ -66,7 +66,7 @@ def test_broker_gone_for_a_while(broker: Broker) -> None:
         broker.refuse()
         program.wait_stderr("cannot reconnect yet: ")
         program.send("get-pending-job-executions", "update-job-execution Job1 FAILED")
-        program.wait_stderr("`describe-job-execution Job1` shows its status")
+        program.wait_stderr("`update-job-execution Job1 FAILED` again tells")
         broker.listen()
         program.wait_stderr("reconnected after ")
         caught_up(broker, 1)
@@ -80,7 +80,7 @@ def test_broker_gone_for_a_while(broker: Broker) -> None:
         r"cannot reconnect yet: .*AWS_IO_SOCKET_CONNECTION_REFUSED\); trying on\n"
         r"line 1: no answer within 1 s\n  likely cause: the connection is down: .*REFUSED\)\n"
         r"line 2: no answer within 1 s\n  likely cause: the connection is down: .*REFUSED\)\n"
-        r"  next: its outcome is unknown, it may have been carried out: .describe.* Job1. shows its status\.\n"
+        r"  next: its outcome is unknown, it may have been carried out: .update.* Job1 FAILED. again tells: .*\.\n"
         r"reconnected after \d+\.\d s, \d+ failed attempts\n",
         program.stderr,
     )
@@ -205,7 +205,7 @@ def test_lost_answers(broker: Broker) -> None:
         program.send("update-job-execution Job1 SUCCEEDED", "start-next-pending-job-execution")
         program.wait_stderr("line 2: no answer within 1 s")
         program.wait_stderr("`get-pending-job-executions` shows whether an execution was started")
-        assert "`describe-job-execution Job1` shows its status" in program.stderr
+        assert "`update-job-execution Job1 SUCCEEDED` again tells" in program.stderr
         update, start_next = broker.requests
         start_next.reject(code="InvalidRequest", message="too late")
         update.accept()

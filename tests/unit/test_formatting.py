@@ -18,6 +18,8 @@ from jobs_sandbox.formatting import (
     escape,
     header,
     json_line,
+    nearest,
+    short,
 )
 from jobs_sandbox.json_text import MAX_DEPTH
 
@@ -311,3 +313,39 @@ def test_error_in_a_script() -> None:
         "line": 7,
         "command": "frob",
     }
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        (" a b ", "'a b'"),
+        ("x" * 40, f"'{'x' * 40}'"),
+        ("x" * 41, f"'{'x' * 37}…'"),
+        ("a\u00a0b\u200b\x1b", r"'a\xa0b\u200b\x1b'"),
+    ],
+)
+def test_short(text: str, shown: str) -> None:
+    """A piece of input is quoted short, and what cannot be seen in it is shown."""
+    assert short(text) == shown
+
+
+NAMES = ["delete-job", "describe-job", "describe-job-execution", "describe-thing", "Update"]
+
+
+@pytest.mark.parametrize(
+    ("name", "suggestion"),
+    [
+        ("describe", "describe-job or describe-job-execution or describe-thing"),
+        ("de", "delete-job or describe-job or describe-job-execution"),
+        ("DESCRIBE-JOB", "describe-job or describe-job-execution"),
+        ("execution", "describe-job-execution"),
+        ("updat", "Update"),
+        ("udpate", "Update"),
+        ("xjobx", ""),
+        ("jo", ""),
+        ("zzz", ""),
+    ],
+)
+def test_nearest(name: str, suggestion: str) -> None:
+    """A mistyped name is answered with all that begin like it, else that contain it, else the most similar."""
+    assert nearest(name, NAMES) == (f"; did you mean {suggestion}?" if suggestion else "")

@@ -126,10 +126,13 @@ def test_unreadable_rejection(stage: FakeRun) -> None:
 @pytest.mark.parametrize(
     ("line", "look"),
     [
-        ("create-job Job1 {}", "`describe-job-execution Job1` shows whether the job is there"),
+        ("create-job Job1 {}", COMMANDS["create-job"].check_with.format("Job1")),
         ("delete-job Job1", "`delete-job Job1` again shows: ResourceNotFoundException means that it is gone"),
         ("start-next-pending-job-execution", "`get-pending-job-executions` shows whether an execution was started"),
-        ("update-job-execution Job1 FAILED", "`describe-job-execution Job1` shows its status"),
+        (
+            "update-job-execution Job1 FAILED",
+            "`update-job-execution Job1 FAILED` again tells: it is accepted, or rejected with the executionState",
+        ),
     ],
 )
 def test_uncertain(stage: FakeRun, line: str, look: str) -> None:
@@ -157,7 +160,7 @@ def test_time_out(impatient: FakeRun) -> None:
     """Without an answer in time the command fails, its outcome unknown; the late answer is shown and learnt as such."""
     with pytest.raises(RequestFailed, match=r"no answer within 0 s") as caught:
         impatient.session.run("update-job-execution Job1 FAILED")
-    assert caught.value.next_step.endswith("`describe-job-execution Job1` shows its status.")
+    assert "`update-job-execution Job1 FAILED` again tells" in caught.value.next_step
     assert impatient.screen.stdout == ""
     impatient.data.given[0].set_result(UPDATED)
     assert titles(impatient.screen.stdout) == ["UpdateJobExecutionResult"]
@@ -188,7 +191,7 @@ def test_late_failure_of_unknown_outcome(impatient: FakeRun) -> None:
     impatient.data.given[0].set_exception(RequestFailed("no word", uncertain=True))
     assert "no longer waited for: no word" in impatient.screen.stderr
     assert "its outcome is unknown" in impatient.screen.stderr
-    assert "`describe-job-execution Job1` shows its status" in impatient.screen.stderr
+    assert "`update-job-execution Job1 SUCCEEDED` again tells" in impatient.screen.stderr
 
 
 def test_late_failure_after_the_end(impatient: FakeRun) -> None:
@@ -601,5 +604,7 @@ def test_any_line(line: str, outcome: Outcome) -> None:
 def test_deep_document_in_a_script(stage: FakeRun) -> None:
     """A document nested 20,000 deep is one message, and the script goes on."""
     assert not script(stage, b"create-job J " + b"[" * 20_000 + b"\n", b"help\n")
-    assert stage.screen.stderr.splitlines()[0] == "line 1: the job document is nested too deeply."
+    assert stage.screen.stderr.splitlines()[0] == (
+        "line 1: the job document is not JSON that can be used: nested more than 100 levels deep."
+    )
     assert titles(stage.screen.stdout) == ["Help"]
