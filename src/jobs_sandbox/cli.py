@@ -114,7 +114,12 @@ def _parser() -> argparse.ArgumentParser:
         help="the account's MQTT endpoint, the PEM files of the device's certificate and private key, the AWS region, "
         "and the name of the thing (created if it does not exist)",
     )
-    add = parser.add_argument
+    _add_options(parser.add_argument)
+    parser.add_argument("--version", action="version", version=f"jobs-sandbox {__version__}")
+    return parser
+
+
+def _add_options(add: Callable[..., object]) -> None:
     add(
         "--local",
         nargs="?",
@@ -146,8 +151,6 @@ def _parser() -> argparse.ArgumentParser:
         help="start COMMAND as the device, with the connection in its environment (IOT_...)",
     )
     add("--output", choices=("text", "json"), default="text", help="blocks, or one JSON object a line (default: text)")
-    parser.add_argument("--version", action="version", version=f"jobs-sandbox {__version__}")
-    return parser
 
 
 def _columns() -> int:
