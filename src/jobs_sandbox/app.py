@@ -18,7 +18,7 @@ from jobs_sandbox.errors import RequestFailed, StartError
 from jobs_sandbox.formatting import ESCAPE_UNENCODABLE
 from jobs_sandbox.session import Session, run_script
 from jobs_sandbox.settings import Settings, new_client_id
-from jobs_sandbox.threads import in_background
+from jobs_sandbox.threads import in_background, start_thread
 
 OK, FAILED, INTERRUPTED = 0, 1, 130
 GRACE = 2.0  # seconds, for a control plane that answers late, but itself says why
@@ -103,9 +103,17 @@ def _settings(options: argparse.Namespace, console: Console, stack: ExitStack) -
             timeout=options.timeout,
         )
     from jobs_sandbox.local.embedded import local_iot
+    from jobs_sandbox.local.policies import read_policy
 
-    local = stack.enter_context(local_iot(options.local, console.warning))
-    console.notice(local.join_instructions(), **local._asdict())
+    policy = None if options.policy is None else read_policy(options.policy)
+    local = stack.enter_context(local_iot(options.local, policy=policy))
+    stack.callback(os.environ.update, dict(os.environ))
+    stack.callback(os.environ.clear)
+    local.apply_to(os.environ)
+    _watch(local, stack, console)
+    console.notice(local.join_instructions(), **local.as_json())
+    for warning in local.warnings:
+        console.warning(warning)
     return Settings(
         local.endpoint,
         local.cert,
@@ -118,6 +126,19 @@ def _settings(options: argparse.Namespace, console: Console, stack: ExitStack) -
         endpoint_url=local.endpoint_url,
         timeout=options.timeout,
     )
+
+
+def _watch(local: Any, stack: ExitStack, console: Console) -> None:
+    """Warn when the embedded AWS IoT ends before it is stopped."""
+    stopping = threading.Event()
+    stack.callback(stopping.set)
+
+    def wait() -> None:
+        how = local.wait_ended()
+        if not stopping.is_set():
+            console.warning(f"the local AWS IoT has ended ({how}): quit, and start again; what was in it is lost.")
+
+    start_thread(wait, "watch")
 
 
 def _start(settings: Settings, session: Session, console: Console, stack: ExitStack) -> None:

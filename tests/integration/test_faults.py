@@ -4,7 +4,6 @@ import json
 import re
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -15,9 +14,8 @@ import mqtt5
 import psutil
 import pytest
 
-from jobs_sandbox.local import embedded as local
-from tests.support.account import Account
 from tests.support.broker import Broker, Request, accept, never
+from tests.support.ministack import MiniStack
 from tests.support.program import COMMAND, PATIENCE, Program, environment
 from tests.support.proxy import Proxy
 from tests.support.terminal import Terminal
@@ -310,41 +308,8 @@ def test_missed_changes_unknown(broker: Broker) -> None:
 # A real AWS IoT, killed
 
 
-class MiniStack:
-    """A MiniStack of one's own that keeps its state, on ports that stay; to be killed and started again."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._ports = local._free_port(), local._free_port()
-        self.child = self._start()
-        self.account = Account(local._provision(folder, "Unused", *self._ports), folder)
-
-    def _start(self) -> psutil.Popen:
-        persistence = {"PERSIST_STATE": "1", "STATE_DIR": str(self._folder / "state")}
-        with (self._folder / "log").open("ab") as log:
-            child = psutil.Popen(
-                [sys.executable, "-m", "jobs_sandbox.local.ministack"],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                env=environment(local._ministack_settings(self._folder, *self._ports) | persistence),
-            )
-        assert child.stdout.readline() == b"ready\n"
-        return child
-
-    def end(self, number: signal.Signals) -> None:
-        self.child.send_signal(number)
-        self.child.wait(PATIENCE)
-        for pipe in (self.child.stdin, self.child.stdout):
-            pipe.close()
-
-    def start_again(self) -> None:
-        self.child = self._start()
-
-
 @contextmanager
 def running_ministack(folder: Path) -> Iterator[MiniStack]:
-    (folder / "ministack").mkdir()
     ministack = MiniStack(folder / "ministack")
     try:
         yield ministack

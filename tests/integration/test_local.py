@@ -1,118 +1,164 @@
-"""The embedded AWS IoT: how it starts, and what is said when it cannot."""
+"""The embedded AWS IoT with the real MiniStack: what it lets in, what it leaves behind, and whom it believes."""
 
+import http.client
+import json
 import os
-import queue
-import socket
-from collections.abc import Callable
+import signal
+import subprocess
+import sys
+from contextlib import closing
 from pathlib import Path
 
 import psutil
 import pytest
+from botocore.exceptions import ClientError
 
+from jobs_sandbox import LocalIoT, local_iot
 from jobs_sandbox.errors import StartError
-from jobs_sandbox.local import embedded as local
-from jobs_sandbox.local.embedded import local_iot
-from tests.support.account import Account
+from jobs_sandbox.local import HOST
+from tests.support.account import PATIENCE, ROOT, Account, Device
+from tests.support.raw_device import RawDevice
+
+HOLD = """\
+import sys
+from jobs_sandbox import local_iot
+with local_iot() as running:
+    print(running.cert, flush=True)
+    sys.stdin.read()
+"""
+OWN_NAME = """{"Version": "2012-10-17", "Statement": [
+    {"Effect": "Allow", "Action": "iot:Connect",
+     "Resource": "arn:aws:iot:<region>:<account>:client/${iot:Connection.Thing.ThingName}"},
+    {"Effect": "Allow", "Action": "iot:Subscribe",
+     "Resource": "arn:aws:iot:<region>:<account>:topicfilter/only/<thingname>"}]}"""
 
 
-@pytest.fixture
-def forget_ministack(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[str], None]:
-    """Put a module in MiniStack's place, for the child process."""
-
-    def forget(source: str) -> None:
-        (tmp_path / "ministack").mkdir()
-        (tmp_path / "ministack" / "__init__.py").touch()
-        (tmp_path / "ministack" / "app.py").write_text(source)
-        monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-
-    return forget
-
-
-def test_missing_extra_says_which_install_brings_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without MiniStack, the error names the extra and the command."""
-    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
-    with pytest.raises(StartError) as caught, local_iot("Thing"):
-        pass
-    assert "pip install 'jobs-sandbox[local]'" in caught.value.next_step
-
-
-def test_the_users_own_account_stays_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Inside, no AWS setting of the user's is left; afterwards all are back, and the folder is gone."""
-    monkeypatch.setenv("AWS_PROFILE", "production")
-    monkeypatch.setenv("AWS_SESSION_TOKEN", "token")
-    before = dict(os.environ)
-    with local_iot("Thing") as running:
-        assert "AWS_PROFILE" not in os.environ
-        assert "AWS_SESSION_TOKEN" not in os.environ
-        assert os.environ["AWS_ENDPOINT_URL"] == running.endpoint_url
-        folder = Path(running.cert).parent
-        assert folder.stat().st_mode & 0o077 == 0
-        assert Path(running.key).stat().st_mode & 0o077 == 0
-    assert dict(os.environ) == before
-    assert not folder.exists()
-
-
-def test_a_taken_port_is_tried_again(monkeypatch: pytest.MonkeyPatch, account: Account) -> None:
-    """A port that another program takes in the last moment costs a second attempt, not the start."""
-    free_port = local._free_port
-    ports = [free_port(), account.local.port]
-    monkeypatch.setattr(local, "_free_port", lambda: ports.pop(0) if ports else free_port())
-    with local_iot("Thing") as running:
-        assert running.port != account.local.port
-        with socket.create_connection((running.endpoint, running.port), 1):
-            pass
-
-
-def test_a_child_that_dies_is_told_with_its_last_word(forget_ministack: Callable[[str], None]) -> None:
-    """When the child cannot run, its last line of output is in the error."""
-    forget_ministack("raise ImportError('half installed')")
+def test_a_damaged_extra(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """When MiniStack cannot be loaded, its last line of output is in the error."""
+    (tmp_path / "ministack.py").write_text("raise ImportError('half installed')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     with pytest.raises(StartError, match="half installed"), local_iot("Thing"):
         pass
 
 
-def test_a_child_that_never_answers_is_killed(
-    forget_ministack: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A child that neither answers nor obeys is told as such, and is killed."""
-    forget_ministack("import os, signal; os.kill(os.getpid(), signal.SIGSTOP)")
-    before = psutil.Process().children()
-    monkeypatch.setattr(local, "_START_TIMEOUT", 0.5)
-    monkeypatch.setattr(local, "_STOP_TIMEOUT", 0.2)
-    monkeypatch.setattr(local, "_ATTEMPTS", 1)
-    with pytest.raises(StartError, match="no answer"), local_iot("Thing"):
-        pass
-    assert psutil.Process().children() == before
+def test_what_it_yields() -> None:
+    """The thing exists, the files are private, the operator's keys work past any proxy; in the end all is gone."""
+    with local_iot("Lamp") as running:
+        folder = Path(running.cert).parent
+        assert folder.stat().st_mode & 0o077 == 0
+        assert all(Path(file).stat().st_mode & 0o077 == 0 for file in (running.ca_file, running.cert, running.key))
+        environment = dict(os.environ) | {"http_proxy": "http://127.0.0.1:9", "AWS_PROFILE": "production"}
+        running.apply_to(environment)
+        code = "import boto3; print(boto3.client('iot').describe_thing(thingName='Lamp')['thingName'])"
+        done = subprocess.run(
+            [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True, timeout=60
+        )
+        assert done.stdout == "Lamp\n"
+        assert running.warnings == ()
+    assert not folder.exists()
 
 
-def test_a_proxy_does_not_get_between(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However a proxy is named in the environment, the embedded AWS IoT is reached directly."""
-    for name in ("http_proxy", "HTTP_PROXY"):
-        monkeypatch.setenv(name, "http://127.0.0.1:9")
-    monkeypatch.setenv("no_proxy", "example.com")
-    with local_iot("Thing") as running:
-        assert running.port
+def test_only_loopback_listens(account: Account) -> None:
+    """Both ports are open on loopback, and no other is."""
+    child = max(psutil.Process().children(), key=lambda process: process.create_time())
+    listening = {tuple(c.laddr) for c in child.net_connections() if c.status == psutil.CONN_LISTEN}
+    control = int(account.local.endpoint_url.rpartition(":")[2])
+    assert listening == {(HOST, control), (HOST, account.local.port)}
 
 
-def test_a_child_that_cannot_be_started(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """When the system starts no process, that is told, and the folder is gone."""
+def request(url: str, path: str, method: str = "GET", **headers: str) -> tuple[int, bytes]:
+    connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=PATIENCE)
+    with closing(connection):
+        connection.request(method, path, headers=headers)
+        response = connection.getresponse()
+        return response.status, response.read()
 
-    def no_process(*_: object, **__: object) -> None:
-        raise OSError("Too many open files")
 
-    monkeypatch.setattr("subprocess.Popen", no_process)
+def test_the_http_port(account: Account) -> None:
+    """Health and the CA are open; MiniStack's controls, such as a reset, and web pages are refused."""
+    url = account.local.endpoint_url
+    account.iot.create_thing(thingName="Stays")
+    status, body = request(url, "/_ministack/health")
+    assert (status, json.loads(body)["iot_mtls"]) == (200, "listening")
+    assert request(url, "/_ministack/iot/ca.pem") == (200, Path(account.local.ca_file).read_bytes())
+    for path in ("reset", "config", "%72eset"):
+        status, body = request(url, f"/_ministack/{path}", "POST")
+        assert status == 403
+        assert "closed here" in json.loads(body)["message"]
+    status, body = request(url, "/things", Origin="https://example.com")
+    assert (status, "web page" in json.loads(body)["message"]) == (403, True)
+    account.iot.describe_thing(thingName="Stays")
+
+
+def test_who_may_use_the_jobs_data_plane_over_http(account: Account) -> None:
+    """The HTTP data plane answers root; an operator's policy does not cover it, and no certificate is asked for."""
+    thing = account.device().thing
+    account.iot.create_thing(thingName=thing)
+    job = account.create_job(thing)
+    root = account.client("iot-jobs-data", ROOT)
+    assert root.get_pending_job_executions(thingName=thing)["queuedJobs"][0]["jobId"] == job
+    keys = account.operator(thing)
+    operator = account.client("iot-jobs-data", (keys["AWS_ACCESS_KEY_ID"], keys["AWS_SECRET_ACCESS_KEY"]))
+    with pytest.raises(ClientError, match="not authorized"):
+        operator.get_pending_job_executions(thingName=thing)
+
+
+def local_device(local: LocalIoT) -> Device:
+    return Device(local.thing, local.cert, local.key, "")
+
+
+def test_a_policy_of_ones_own(tmp_path: Path) -> None:
+    """A given device policy is enforced, its thing variables too: the certificate is attached to the thing."""
+    with local_iot("Lamp", policy=OWN_NAME) as running:
+        account = Account(running, tmp_path)
+        with RawDevice(account, local_device(running), client_id="Lamp", listens=False) as device:
+            assert device.connack == 0
+            assert device.subscribe("only/Lamp", "only/Other") == [1, 135]
+        with RawDevice(account, local_device(running), client_id="test-1", listens=False) as device:
+            assert device.connack == 135
+
+
+def hold(tmp_path: Path) -> tuple["subprocess.Popen[bytes]", psutil.Process, Path]:
+    """A process with an embedded AWS IoT, whose child and folder are returned too."""
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLD],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env=os.environ | {"TMPDIR": str(tmp_path)},
+    )
+    assert holder.stdout
+    folder = Path(holder.stdout.readline().decode()).parent
+    [child] = psutil.Process(holder.pid).children()
+    return holder, child, folder
+
+
+def close(holder: "subprocess.Popen[bytes]") -> None:
+    for pipe in (holder.stdin, holder.stdout):
+        assert pipe
+        pipe.close()
+    holder.wait(PATIENCE)
+
+
+def test_a_killed_parent_leaves_nothing(tmp_path: Path) -> None:
+    """When its parent is killed, the child ends, and its folder goes with it."""
+    holder, child, folder = hold(tmp_path)
+    holder.kill()
+    child.wait(PATIENCE)
+    assert not folder.exists()
+    close(holder)
+
+
+def test_what_a_kill_of_both_leaves_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When both are killed the folder stays, with the key, until the next start; while one lives, it stays anyway."""
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    with pytest.raises(StartError, match="could not be set up: Too many open files"), local_iot("Thing"):
-        pass
-    assert not list(tmp_path.iterdir())
-
-
-def test_an_end_that_nobody_asked_for_is_told() -> None:
-    """When the embedded AWS IoT is killed, that is said once; when it is stopped in the end, it is not."""
-    told: queue.Queue[str] = queue.Queue()
-    with local_iot("Thing", told.put):
-        child = max(psutil.Process().children(), key=lambda process: process.create_time())
-        child.kill()
-        assert "the local AWS IoT has ended (signal 9)" in told.get(timeout=10)
-    with local_iot("Thing", told.put):
-        pass
-    assert told.empty()
+    holder, child, folder = hold(tmp_path)
+    child.send_signal(signal.SIGSTOP)
+    holder.kill()
+    close(holder)
+    with local_iot():
+        assert (folder / "private.key").exists()  # the stopped child holds it
+    child.kill()
+    child.wait(PATIENCE)
+    assert (folder / "private.key").exists()
+    with local_iot():
+        assert not folder.exists()

@@ -162,6 +162,7 @@ def test_colours_by_kind(account: Account, device: Device, open_terminal: Open) 
     """The header of a response is green, of an event cyan, of a rejection red, a warning magenta."""
     terminal = open_terminal()
     account.create_job(device.thing)
+    terminal.wait_text("JobExecutionsChanged")
     terminal.send("get-pending-job-executions\rdescribe-job-execution None\rnonsense\r")
     terminal.wait_text("unknown command")
     for code, title in ((32, "GetPending"), (36, "JobExecutionsChanged"), (31, "Service Request Rejected")):

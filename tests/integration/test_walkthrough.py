@@ -137,6 +137,9 @@ def test_walkthrough_as_json() -> None:
     """With ``--output json`` each line of stdout is an object with type and body, the same as the README's blocks."""
     walkthrough = steps("Walkthrough")
     script = [line for step in walkthrough for line in step.lines]
+    creates = [number for number, line in enumerate(script, 1) if line.startswith("create-job")]
+    for number in reversed(creates):  # the executions are there a moment after the answer
+        script.insert(number, "wait JobExecutionsChangedEvent")
     script += ["wait 0.3", "nonsense", "update-job-execution Nope FAILED"]
     done = run(["--local", "--output", "json"], "".join(f"{line}\n" for line in script))
     assert done.returncode == 1  # nonsense

@@ -1,6 +1,7 @@
 """A real MiniStack for tests, and devices and operators in it with policies of the test's choice."""
 
 import json
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,9 +9,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from jobs_sandbox.control_plane.client import new_client
-from jobs_sandbox.local.embedded import ACCOUNT, REGION, LocalIoT, local_iot, policy
+from jobs_sandbox.local import ACCOUNT, REGION
+from jobs_sandbox.local.embedded import LocalIoT, local_iot
+from jobs_sandbox.local.policies import fill_in, shipped_policy
 
 ROOT = ("test", "test")
+PATIENCE = 15.0  # seconds
 
 
 class Device(NamedTuple):
@@ -67,10 +71,10 @@ class Account:
         }
 
     def policy(self, name: str, thing: str) -> str:
-        return policy(name, region=REGION, account=ACCOUNT, thing=thing)
+        return fill_in(shipped_policy(name), thing=thing)
 
-    def create_job(self, thing: str, job_id: str | None = None, document: object = None) -> str:
-        """A job that targets the thing, created by root behind the program's back."""
+    def create_job(self, thing: str, job_id: str | None = None, document: object = None, *, wait: bool = True) -> str:
+        """A job that targets the thing, created by root behind the program's back; its execution is there."""
         job_id = job_id or f"Job-{uuid.uuid4().hex[:8]}"
         target = f"arn:aws:iot:{REGION}:{ACCOUNT}:thing/{thing}"
         self.iot.create_job(
@@ -79,6 +83,10 @@ class Account:
             document=json.dumps({} if document is None else document),
             targetSelection="SNAPSHOT",
         )
+        end = time.monotonic() + PATIENCE
+        while wait and not self.iot.list_job_executions_for_job(jobId=job_id)["executionSummaries"]:
+            assert time.monotonic() < end
+            time.sleep(0.02)
         return job_id
 
     def arguments(self, device: Device, **options: str) -> list[str]:

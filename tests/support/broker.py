@@ -229,7 +229,7 @@ class Broker:
             while chunk := await reader.read(65536):
                 _acknowledge_at_once(writer)
                 data += chunk
-                while (size := _whole_packet(data)) is not None:
+                while (size := whole_packet(data)) is not None:
                     packet, _ = mqtt5.read(memoryview(bytes(data[:size])))
                     del data[:size]
                     if isinstance(packet, mqtt5.ConnectPacket):
@@ -301,7 +301,7 @@ def _acknowledge_at_once(writer: asyncio.StreamWriter) -> None:
         writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
 
 
-def _whole_packet(data: bytearray) -> int | None:
+def whole_packet(data: bytearray) -> int | None:
     """The size of the packet that ``data`` begins with; None while it is not all there."""
     length = shift = 0
     for index in range(1, min(len(data), 5)):

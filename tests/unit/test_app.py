@@ -3,12 +3,15 @@
 import argparse
 import io
 import os
+import queue
 import signal
 import sys
 import termios
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Self, TextIO
 
@@ -31,6 +34,8 @@ class World:
         self.happened: list[str] = []
         self.settings: list[Settings] = []
         self.warning = ""
+        self.policy: str | None = ""
+        self.ends_of_local: queue.Queue[int] = queue.Queue()
         self.created = False
         self.on_ensure: Callable[[], None] = lambda: None
         self.on_connect: Callable[[], None] = lambda: None
@@ -68,9 +73,14 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
             return pending
 
     @contextmanager
-    def fake_local(thing: str, _: object) -> Iterator[LocalIoT]:
+    def fake_local(thing: str, *, policy: str | None) -> Iterator[LocalIoT]:
         world.happened.append("start the local AWS IoT")
-        yield LocalIoT("127.0.0.1", 1, "ca", "cert", "key", "us-east-1", thing, "http://x", {"AWS_ACCESS_KEY_ID": "id"})
+        world.policy = policy
+        environment = {"AWS_ACCESS_KEY_ID": "id"}
+        child = SimpleNamespace(wait=world.ends_of_local.get)
+        arguments = ("127.0.0.1", 1, "ca", "cert", "key", "us-east-1", thing, "http://x", environment)
+        yield LocalIoT(*arguments, warnings=("it is old",), _process=child)
+        world.ends_of_local.put(0)
         world.happened.append("stop the local AWS IoT")
 
     monkeypatch.setattr("jobs_sandbox.data_plane.diagnosis.check_files", lambda _: world.warning)
@@ -196,6 +206,50 @@ def test_local_runs_around_everything(world: World, streams: Streams) -> None:
     assert "export AWS_ACCESS_KEY_ID=id" in streams.err.text
     [settings] = world.settings
     assert (settings.endpoint, settings.port, settings.thing) == ("127.0.0.1", 1, "Lamp")
+
+
+def test_the_environment_is_that_of_local(world: World, streams: Streams, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While it runs, boto3 finds the credentials of the embedded AWS IoT alone; afterwards the user's are back."""
+    monkeypatch.setenv("AWS_PROFILE", "production")
+    seen: list[dict[str, str]] = []
+    world.on_ensure = lambda: seen.append(dict(os.environ))
+    before = dict(os.environ)
+    streams.run(options(arguments=["--local"]))
+    assert seen[0]["AWS_ACCESS_KEY_ID"] == "id"
+    assert "AWS_PROFILE" not in seen[0]
+    assert dict(os.environ) == before
+
+
+def test_the_policy_of_local(world: World, streams: Streams, tmp_path: Path) -> None:
+    """The embedded AWS IoT enforces the policy in the file of --policy, or else its own; a bad file ends the start."""
+    (tmp_path / "policy.json").write_text("{}")
+    streams.run(options("--policy", str(tmp_path / "policy.json"), arguments=["--local"]))
+    assert world.policy == "{}"
+    streams.run(options(arguments=["--local"]))
+    assert world.policy is None
+    assert streams.run(options("--policy", "missing", arguments=["--local"])) == 1
+    assert "the device policy 'missing' cannot be read" in streams.err.text
+
+
+def test_warnings_of_local_are_told(world: World, streams: Streams) -> None:
+    """What is not as it should be with the embedded AWS IoT is said; that it is stopped in the end is not."""
+    streams.run(options(arguments=["--local"]))
+    assert "\nit is old\n" in streams.err.text
+    assert "has ended" not in streams.err.text
+
+
+def test_an_end_of_local_is_told(world: World, streams: Streams) -> None:
+    """When the embedded AWS IoT ends by itself, that is said, and how."""
+
+    def end() -> None:
+        world.ends_of_local.put(-9)
+        deadline = time.monotonic() + 10
+        while "has ended (signal 9)" not in streams.err.text and time.monotonic() < deadline:
+            time.sleep(0.01)
+
+    world.on_connect = end
+    streams.run(options(arguments=["--local"]))
+    assert "the local AWS IoT has ended (signal 9): quit, and start again" in streams.err.text
 
 
 def test_local_as_json(world: World, streams: Streams) -> None:

@@ -1,1 +1,5 @@
 """The wing of ``--local``: an embedded AWS IoT. The only importer of MiniStack."""
+
+HOST = "127.0.0.1"
+ACCOUNT = "000000000000"
+REGION = "us-east-1"

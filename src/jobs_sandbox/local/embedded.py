@@ -1,42 +1,52 @@
-"""The embedded AWS IoT of ``--local``: MiniStack as a child process, with the shipped policies enforced.
+"""The embedded AWS IoT of ``--local``, seen from the program: start it, stop it, tell how to join it.
 
-The child is `jobs_sandbox.local.ministack`: it keeps every listener on loopback, and stops, removing its files, when
-its standard input ends, which happens however the parent dies.
+The child is `jobs_sandbox.local.ministack`; it ends when its standard input does, however this process dies.
 """
 
-import importlib
 import importlib.util
+import json
 import os
-import select
+import re
+import selectors
 import shlex
-import shutil
-import socket
 import subprocess
 import sys
-import tempfile
-import threading
-import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from functools import partial
-from importlib.resources import files
+import time
+from collections.abc import Iterator, MutableMapping
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any
 
 from jobs_sandbox.errors import StartError
-from jobs_sandbox.local.ministack import HOST, READY
-from jobs_sandbox.threads import start_thread
+from jobs_sandbox.local import ACCOUNT, HOST, REGION
+from jobs_sandbox.local.folder import locked_folder
+from jobs_sandbox.local.policies import check_device_policy, fill_in, shipped_policy, unusable
 
-ACCOUNT = "000000000000"
-REGION = "us-east-1"
 _START_TIMEOUT = 20.0  # seconds; it takes less than one
 _STOP_TIMEOUT = 3.0
-_ATTEMPTS = 3
-_ROOT = ("test", "test")  # MiniStack's root credentials are any
+_COMMAND = (sys.executable, "-P", "-m", "jobs_sandbox.local.ministack")  # -P: no modules of the folder we are in
+_THING_NAME = "[a-zA-Z0-9:_-]{1,128}"  # as CreateThing documents it
 
 
-class LocalIoT(NamedTuple):
-    """What a client needs to join the embedded AWS IoT; the credentials are as short-lived as it is."""
+@dataclass(frozen=True)
+class LocalIoT:
+    """An embedded AWS IoT that runs: what a client needs to join it.
+
+    Attributes:
+        endpoint: the MQTT endpoint, a host of loopback.
+        port: its port, for mTLS.
+        ca_file: path of the CA that signed the endpoint's certificate, PEM.
+        cert: path of the device's certificate, PEM.
+        key: path of its private key, PEM.
+        region: the AWS region that it plays.
+        thing: the thing; it exists, and the certificate is attached to it.
+        endpoint_url: the control plane's and the Jobs data plane's, HTTP.
+        environment: the operator's credentials, region and endpoint, as the environment variables of AWS's tools. They
+            hold the shipped control plane policy, and are as short-lived as all the rest.
+        warnings: what is not as it should be, one sentence each.
+
+    """
 
     endpoint: str
     port: int
@@ -46,12 +56,41 @@ class LocalIoT(NamedTuple):
     region: str
     thing: str
     endpoint_url: str
-    environment: dict[str, str]
+    environment: dict[str, str] = field(repr=False)
+    warnings: tuple[str, ...] = ()
+    _process: Any = field(default=None, repr=False, compare=False)
+
+    def as_json(self) -> dict[str, object]:
+        """What a second client needs, by the names of the attributes."""
+        return {name: value for name, value in vars(self).items() if name not in ("warnings", "_process")}
+
+    def apply_to(self, environ: MutableMapping[str, str]) -> None:
+        """Make the AWS settings in a process's environment this one's alone.
+
+        No profile, key or endpoint of another account stays in it, and no proxy gets between.
+        """
+        for name in [name for name in environ if name.startswith("AWS_")]:
+            del environ[name]
+        environ.update(
+            self.environment,
+            AWS_CONFIG_FILE=os.devnull,
+            AWS_SHARED_CREDENTIALS_FILE=os.devnull,
+            AWS_EC2_METADATA_DISABLED="true",
+            NO_PROXY=HOST,
+            no_proxy=HOST,  # where both are set, this one counts
+        )
+
+    def wait_ended(self) -> str:
+        """Wait until it has ended, by itself or because the context was left; how: ``exit status 1``, ``signal 9``."""
+        status = self._process.wait()
+        return f"exit status {status}" if status >= 0 else f"signal {-status}"
 
     def join_instructions(self) -> str:
         """How a second client joins, to read and to paste."""
-        joined = [self.endpoint, self.cert, self.key, self.region, self.thing]
+        joined = [self.endpoint, self.cert, self.key, self.region]
         options = ["--port", str(self.port), "--ca-file", self.ca_file, "--endpoint-url", self.endpoint_url]
+        is_like_an_option = self.thing.startswith("-")
+        command = [*joined, *options, "--", self.thing] if is_like_an_option else [*joined, self.thing, *options]
         exports = " ".join(f"{name}={shlex.quote(value)}" for name, value in self.environment.items())
         rows = {
             "endpoint": self.endpoint,
@@ -67,7 +106,7 @@ class LocalIoT(NamedTuple):
                 "A local AWS IoT runs for as long as this program does. To join it from another terminal:",
                 *(f"  {name + ':':<15}{value}" for name, value in rows.items()),
                 f"  export {exports}",
-                f"  {_this_program()} {shlex.join(joined + options)}",
+                f"  {_this_program()} {shlex.join(command)}",
             ]
         )
 
@@ -78,125 +117,124 @@ def _this_program() -> str:
     return shlex.quote(str(script)) if script.exists() else f"{shlex.quote(sys.executable)} -m jobs_sandbox"
 
 
-def policy(name: str, *, region: str, account: str, thing: str) -> str:
-    """A shipped policy (``device-policy`` or ``control-plane-policy``) with its placeholders filled in."""
-    shipped = files("jobs_sandbox") / "policies"
-    folder = shipped if shipped.is_dir() else Path(__file__).parents[3] / "policies"
-    text = (folder / f"{name}.json").read_text(encoding="utf-8")
-    return text.replace("<region>", region).replace("<account>", account).replace("<thingname>", thing)
-
-
 @contextmanager
-def local_iot(thing: str, warn: Callable[[str], None] = lambda _: None) -> Iterator[LocalIoT]:
-    """Start an embedded AWS IoT, provision a device and an operator in it, and stop it in the end.
+def local_iot(thing: str = "SandboxThing", *, policy: str | None = None) -> Iterator[LocalIoT]:
+    """Run an embedded AWS IoT, with a thing, its certificate and an operator in it, and stop it in the end.
 
-    Meanwhile this process's ``AWS_…`` environment is the operator's, and ``warn`` is called, from another thread, if
-    the embedded AWS IoT ends by itself.
+    Nothing of it is left in the end, nor if this process is killed. This process's environment is not changed
+    (`LocalIoT.apply_to` does); no thread is started.
+
+    Args:
+        thing: the thing's name, ``[a-zA-Z0-9:_-]{1,128}``.
+        policy: the device policy to enforce, JSON text in which ``<region>``, ``<account>`` and ``<thingname>`` are
+            filled in; None is the shipped ``policies/device-policy.json``.
 
     Raises:
-        StartError: it is not installed, or does not start.
+        StartError: the policy cannot be used, the local extra is not installed, or the start failed.
 
     """
+    if not re.fullmatch(_THING_NAME, thing):
+        raise StartError(f"{thing!r} is not a thing name: 1 to 128 letters, digits, :, _ and -")
+    device_policy = fill_in(shipped_policy("device-policy") if policy is None else policy, thing=thing)
+    check_device_policy(device_policy)
     if importlib.util.find_spec("ministack") is None or importlib.util.find_spec("cryptography") is None:
         raise StartError(
             "--local needs the local extra, which is not installed",
             cause="jobs-sandbox was installed without it",
-            next_step="pip install 'jobs-sandbox[local]', or pip install '.[local]' in a clone.",
+            next_step="pip install '.[local]' in a clone of jobs-sandbox.",
         )
+    request = {
+        "thing": thing,
+        "device_policy": device_policy,
+        "control_plane_policy": fill_in(shipped_policy("control-plane-policy"), thing=thing),
+    }
     with ExitStack() as stack:
-        stack.callback(_restore, dict(os.environ))
-        _forget_aws()
         try:
-            folder, ports = _start(stack, warn)
-            local = _provision(folder, thing, *ports)
-        except StartError:
-            raise
-        except Exception as error:  # the system's, boto3's, urllib's
-            raise StartError(
-                f"the local AWS IoT could not be set up: {error}",
-                cause="a limit of this machine (files, processes, memory, disk), or the local extra is damaged",
-                next_step="try again; if it stays, pip install --force-reinstall 'jobs-sandbox[local]'.",
-            ) from error
-        os.environ.update(local.environment)
+            local = _start(stack, request)
+        except OSError as error:
+            raise _not_started(str(error), "a limit of this machine: files, processes, memory, disk") from error
         yield local
 
 
-def _restore(environment: dict[str, str]) -> None:
-    os.environ.clear()
-    os.environ.update(environment)
-
-
-def _forget_aws() -> None:
-    """No profile, key or endpoint of the user's own account may reach the embedded one, nor a proxy get between."""
-    for name in [name for name in os.environ if name.startswith("AWS_")]:
-        del os.environ[name]
-    os.environ |= {
-        "AWS_CONFIG_FILE": os.devnull,
-        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
-        "AWS_EC2_METADATA_DISABLED": "true",
-        "NO_PROXY": HOST,
-        "no_proxy": HOST,  # where both are set, this one counts
-    }
-
-
-def _start(stack: ExitStack, warn: Callable[[str], None]) -> tuple[Path, tuple[int, int]]:
-    """Start MiniStack until ``stack`` ends: its folder, and the ports of the control plane and the MQTT endpoint."""
-    word = ""
-    for _ in range(_ATTEMPTS):  # between finding a port and listening on it, another program can take it
-        ports = _free_port(), _free_port()
-        with ExitStack() as attempt:
-            folder, word, child = attempt.enter_context(_ministack(*ports))
-            if word == READY:
-                stopping = threading.Event()
-                attempt.callback(stopping.set)
-                start_thread(partial(_watch, child, stopping, warn), "watch")
-                stack.push(attempt.pop_all())
-                return folder, ports
-    raise StartError(
-        f"the local AWS IoT did not start: {word}",
-        cause="the local extra is damaged, or another program takes its ports",
-        next_step="try again; if it stays, pip install --force-reinstall 'jobs-sandbox[local]'.",
+def _start(stack: ExitStack, request: dict[str, str]) -> LocalIoT:
+    folder, lock = stack.enter_context(locked_folder())
+    process = stack.enter_context(_child(folder, lock))
+    with suppress(BrokenPipeError):  # it has ended; why, its last words tell
+        process.stdin.write(json.dumps(request).encode() + b"\n")
+        process.stdin.flush()
+    report = _report(process, folder)
+    if "refused" in report:
+        raise unusable(f"MiniStack refuses it: {report['refused']}")
+    keys, warnings = report.pop("keys"), report.pop("warnings")
+    return LocalIoT(
+        endpoint=HOST,
+        region=REGION,
+        thing=request["thing"],
+        environment=keys | {"AWS_DEFAULT_REGION": REGION, "AWS_ENDPOINT_URL": report["endpoint_url"]},
+        warnings=tuple(warnings),
+        _process=process,
+        **report,
     )
 
 
 @contextmanager
-def _ministack(gateway_port: int, mqtt_port: int) -> Iterator[tuple[Path, str, Any]]:
-    """A MiniStack in a folder of its own, its first word (that it is ready, or why it is not), and its process."""
-    folder = Path(tempfile.mkdtemp(prefix="jobs-sandbox-"))
-    child: Any = None
+def _child(folder: Path, lock: int) -> Iterator[Any]:
+    """The process that runs MiniStack, until the context is left."""
+    with (folder / "ministack.log").open("wb") as log:
+        process: Any = subprocess.Popen(
+            _COMMAND,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            env=_environment() | ministack_settings(folder),
+            pass_fds=(lock,),  # if this process is killed, the child still needs its folder for a moment
+            start_new_session=True,  # Ctrl-C in the terminal is for the prompt, not for the child
+        )
     try:
-        log_path = folder / "ministack.log"
-        with log_path.open("wb") as log:
-            child = subprocess.Popen(
-                [sys.executable, "-P", "-m", "jobs_sandbox.local.ministack"],  # -P: no modules of the folder we are in
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                env=_environment() | _ministack_settings(folder, gateway_port, mqtt_port),
-                start_new_session=True,  # Ctrl-C in the terminal is for the prompt, not for the child
-            )
-        importlib.import_module("jobs_sandbox.control_plane.client")  # boto3 loads while MiniStack starts
-        readable, _, _ = select.select([child.stdout], [], [], _START_TIMEOUT)
-        word = child.stdout.readline().decode().strip() if readable else "no answer"
-        word = word or log_path.read_text(encoding="utf-8", errors="replace").strip().rpartition("\n")[2]
-        yield folder, word, child
+        yield process
     finally:
-        if child is not None:
-            child.stdin.close()
-            try:
-                child.wait(_STOP_TIMEOUT)
-            except subprocess.TimeoutExpired:
-                child.kill()
-                child.wait()
-            child.stdout.close()
-        shutil.rmtree(folder, ignore_errors=True)
+        with suppress(BrokenPipeError):  # what was written to a child that had ended
+            process.stdin.close()
+        if not _readable(process.stdout, _STOP_TIMEOUT):  # it writes nothing more: that is its end
+            process.kill()
+        process.wait()
+        process.stdout.close()
 
 
-def _watch(child: Any, stopping: threading.Event, warn: Callable[[str], None]) -> None:
-    status = child.wait()
-    if not stopping.is_set():
-        how = f"exit status {status}" if status >= 0 else f"signal {-status}"
-        warn(f"the local AWS IoT has ended ({how}): quit, and start again; what was in it is lost.")
+def _report(process: Any, folder: Path) -> dict[str, Any]:
+    """What the child tells when it is ready.
+
+    Raises:
+        StartError: it is not, and its last words.
+
+    """
+    received = b""
+    end = time.monotonic() + _START_TIMEOUT
+    while not received.endswith(b"\n"):
+        if not _readable(process.stdout, end - time.monotonic()):
+            raise _not_started("no answer", "a machine under heavy load, or the local extra is damaged")
+        chunk = os.read(process.stdout.fileno(), 65536)
+        if not chunk:
+            words = (folder / "ministack.log").read_text(encoding="utf-8", errors="replace").strip()
+            raise _not_started(words.rpartition("\n")[2], "the local extra is damaged")
+        received += chunk
+    report: dict[str, Any] = json.loads(received)
+    return report
+
+
+def _readable(pipe: IO[bytes], seconds: float) -> bool:
+    """Whether something, or its end, can be read from a pipe within some seconds."""
+    with selectors.DefaultSelector() as selector:  # unlike select.select, for any number of open files
+        selector.register(pipe, selectors.EVENT_READ)
+        return bool(selector.select(seconds))
+
+
+def _not_started(reason: str, cause: str) -> StartError:
+    return StartError(
+        f"the local AWS IoT did not start: {reason}",
+        cause=cause,
+        next_step="try again; if it stays, pip install --force-reinstall '.[local]' in a clone of jobs-sandbox.",
+    )
 
 
 def _environment() -> dict[str, str]:
@@ -205,75 +243,16 @@ def _environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name in needed or name.startswith(("LC_", "PYTHON"))}
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def _ministack_settings(folder: Path, gateway_port: int, mqtt_port: int) -> dict[str, str]:
+def ministack_settings(folder: Path) -> dict[str, str]:
+    """MiniStack's settings, as its README names them: a quiet AWS account that enforces policies."""
     return {
         "AUTH": "true",
         "BIND_HOST": HOST,
-        "GATEWAY_PORT": str(gateway_port),
         "IOT_MTLS_ENABLED": "1",
-        "IOT_MTLS_PORT": str(mqtt_port),
         "LOG_LEVEL": "ERROR",
         "MINISTACK_ACCOUNT_ID": ACCOUNT,
         "MINISTACK_REGION": REGION,
         "PERSIST_STATE": "0",
-        "SERVICES": "iot,iam,sts",
+        "SERVICES": "iot,iot-jobs-data,iam,sts",
         "TMPDIR": str(folder),
-        "USE_SSL": "0",
     }
-
-
-def _provision(folder: Path, thing: str, gateway_port: int, mqtt_port: int) -> LocalIoT:
-    """A device certificate with the device policy, and an operator's keys with the control plane policy."""
-    from jobs_sandbox.control_plane.client import new_client  # loaded while the child started
-
-    url = f"http://{HOST}:{gateway_port}"
-    iot, iam = (new_client(service, region=REGION, endpoint_url=url, keys=_ROOT) for service in ("iot", "iam"))
-    names = {"region": REGION, "account": ACCOUNT, "thing": thing}
-
-    iot.create_policy(policyName="device", policyDocument=policy("device-policy", **names))
-    identity = iot.create_keys_and_certificate(setAsActive=True)
-    iot.attach_policy(policyName="device", target=identity["certificateArn"])
-
-    iam.create_user(UserName="operator")
-    document = policy("control-plane-policy", **names)
-    iam.put_user_policy(UserName="operator", PolicyName="control-plane", PolicyDocument=document)
-    access_key = iam.create_access_key(UserName="operator")["AccessKey"]
-
-    for name, content in (
-        ("ca.pem", _get(f"{url}/_ministack/iot/ca.pem").decode()),
-        ("certificate.pem", identity["certificatePem"]),
-        ("private.key", identity["keyPair"]["PrivateKey"]),
-    ):
-        (folder / name).touch(mode=0o600)
-        (folder / name).write_text(content, encoding="ascii")
-    return LocalIoT(
-        endpoint=HOST,
-        port=mqtt_port,
-        ca_file=str(folder / "ca.pem"),
-        cert=str(folder / "certificate.pem"),
-        key=str(folder / "private.key"),
-        region=REGION,
-        thing=thing,
-        endpoint_url=url,
-        environment={
-            "AWS_ACCESS_KEY_ID": access_key["AccessKeyId"],
-            "AWS_SECRET_ACCESS_KEY": access_key["SecretAccessKey"],
-            "AWS_DEFAULT_REGION": REGION,
-            "AWS_ENDPOINT_URL": url,
-        },
-    )
-
-
-def _get(url: str) -> bytes:
-    """A GET from loopback, past any proxy."""
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with opener.open(url, timeout=_STOP_TIMEOUT) as response:
-        body: bytes = response.read()
-        return body

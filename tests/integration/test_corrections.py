@@ -1,0 +1,176 @@
+"""The embedded AWS IoT does on the wire what AWS documents, where MiniStack alone does not: one test a correction.
+
+Seen by a raw MQTT 5 client and by plain HTTP. Each test fails without its correction.
+"""
+
+import ssl
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from tests.support.account import ROOT, Account, Device
+from tests.support.raw_device import RawDevice
+
+
+@pytest.fixture
+def device(account: Account) -> Iterator[RawDevice]:
+    """A connected device whose thing exists."""
+    identity = account.device()
+    account.iot.create_thing(thingName=identity.thing)
+    with RawDevice(account, identity) as device:
+        yield device
+
+
+def ids(listed: list[dict[str, Any]]) -> list[str]:
+    return [summary["jobId"] for summary in listed]
+
+
+def queue(account: Account, device: RawDevice, *job_ids: str) -> list[str]:
+    """Create jobs for the device's thing, one after the other; job ids that are in no other test's way."""
+    for job_id in job_ids:
+        account.create_job(device.thing, f"{device.thing}-{job_id}", wait=job_id == job_ids[-1])
+    return [f"{device.thing}-{job_id}" for job_id in job_ids]
+
+
+def test_in_progress_comes_first(account: Account, device: RawDevice) -> None:
+    """With A queued and a later B in progress, B is ``$next``, and start-next hands out B."""
+    first, second = queue(account, device, "A", "B")
+    device.ask(f"{second}/update", status="IN_PROGRESS")
+    assert device.ask("$next/get")[1]["execution"]["jobId"] == second
+    assert device.ask("start-next")[1]["execution"]["jobId"] == second
+    device.ask(f"{second}/update", status="SUCCEEDED")
+    assert device.ask("start-next")[1]["execution"]["jobId"] == first
+
+
+def test_the_older_of_two_in_progress_comes_first(account: Account, device: RawDevice) -> None:
+    """Among executions in progress, the one that was queued first is the next."""
+    first, second = queue(account, device, "A", "B")
+    device.ask(f"{second}/update", status="IN_PROGRESS")
+    device.ask(f"{first}/update", status="IN_PROGRESS")
+    assert device.ask("start-next")[1]["execution"]["jobId"] == first
+
+
+def test_ten_are_listed(account: Account, device: RawDevice) -> None:
+    """Of twelve pending executions, the answer and the event list ten: the one in progress, then the oldest."""
+    jobs = queue(account, device, *(f"{number:02}" for number in range(11)))
+    device.ask(f"{jobs[-1]}/update", status="IN_PROGRESS")
+    device.events()
+    queue(account, device, "last")
+    _, body = device.event()
+    assert (ids(body["jobs"]["IN_PROGRESS"]), ids(body["jobs"]["QUEUED"])) == ([jobs[-1]], jobs[:9])
+    _, body = device.ask("get")
+    assert (ids(body["inProgressJobs"]), ids(body["queuedJobs"])) == ([jobs[-1]], jobs[:9])
+
+
+def test_a_later_one_becomes_the_next(account: Account, device: RawDevice) -> None:
+    """When a later execution is set IN_PROGRESS, it is told as the next one, once, after the answer."""
+    first, second = queue(account, device, "A", "B")
+    device.events()
+    assert device.ask(f"{second}/update", status="IN_PROGRESS", statusDetails={"step": "1"})[0] == "accepted"
+    assert not device._events
+    [(name, body)] = device.events()
+    assert name == "notify-next"
+    execution = body["execution"]
+    assert (execution["jobId"], execution["status"]) == (second, "IN_PROGRESS")
+    assert execution["statusDetails"] == {"step": "1"}
+    assert execution["jobDocument"] == {}
+
+    device.ask(f"{second}/update", status="IN_PROGRESS", statusDetails={"step": "2"})
+    assert device.events() == []  # only details changed
+    device.ask(f"{second}/update", status="SUCCEEDED")
+    assert [name for name, _ in device.events()] == ["notify", "notify-next"]
+    device.ask(f"{first}/update", status="IN_PROGRESS")
+    assert device.events() == []  # it was the next one already
+
+
+def test_a_later_one_becomes_the_next_over_http(account: Account, device: RawDevice) -> None:
+    """The same when the device reports over HTTP."""
+    _, second = queue(account, device, "A", "B")
+    device.events()
+    http = account.client("iot-jobs-data", ROOT)
+    http.update_job_execution(jobId=second, thingName=device.thing, status="IN_PROGRESS")
+    assert [(name, body["execution"]["jobId"]) for name, body in device.events()] == [("notify-next", second)]
+
+
+def test_create_job_answers_first(account: Account, device: RawDevice) -> None:
+    """Right after CreateJob's answer there is no execution yet; a moment later there is, and both events come."""
+    job = f"{device.thing}-Job"
+    account.create_job(device.thing, job, wait=False)
+    assert device.ask("get")[1]["queuedJobs"] == []
+    assert device.ask(f"{job}/get")[1]["code"] == "ResourceNotFound"
+    with pytest.raises(ClientError, match="ResourceNotFound"):
+        account.iot.describe_job_execution(jobId=job, thingName=device.thing)
+    (first, changed), (second, following) = device.event(), device.event()
+    assert (first, second) == ("notify", "notify-next")
+    assert ids(changed["jobs"]["QUEUED"]) == [job]
+    assert following["execution"]["jobId"] == job
+    assert device.events() == []
+
+
+def test_a_job_that_is_deleted_at_once_is_never_queued(account: Account, device: RawDevice) -> None:
+    """A job that is deleted before its executions are there leaves none behind; one made again of that id is queued."""
+    job = f"{device.thing}-Job"
+    account.create_job(device.thing, job, wait=False)
+    account.iot.delete_job(jobId=job, force=True)
+    account.create_job(device.thing, job, {"made": "again"}, wait=False)
+    (first, _), (second, following) = device.event(), device.event()
+    assert (first, second) == ("notify", "notify-next")
+    assert following["execution"]["jobDocument"] == {"made": "again"}
+    assert device.events() == []
+
+
+def test_a_certificate_is_required(account: Account) -> None:
+    """A client without a certificate gets no MQTT connection."""
+    with pytest.raises((ssl.SSLError, ConnectionError)):
+        RawDevice(account, Device("Anything", "", "", ""), listens=False)
+
+
+def test_create_job_is_checked_on_its_targets(account: Account) -> None:
+    """Who may create a job, but not for this thing, is refused, and the message names the thing."""
+    thing, other = account.device().thing, account.device().thing
+    for name in (thing, other):
+        account.iot.create_thing(thingName=name)
+    keys = account.operator(thing)
+    iot = account.client("iot", (keys["AWS_ACCESS_KEY_ID"], keys["AWS_SECRET_ACCESS_KEY"]))
+    arn = "arn:aws:iot:us-east-1:000000000000:thing/"
+    iot.create_job(jobId=f"{thing}-1", targets=[arn + thing], document="{}")
+    with pytest.raises(ClientError, match=f"not authorized to perform: iot:CreateJob on resource: {arn}{other}"):
+        iot.create_job(jobId=f"{thing}-2", targets=[arn + thing, arn + other], document="{}")
+
+
+def test_a_timer_tells(account: Account, device: RawDevice) -> None:
+    """A timer that runs out ends the execution by itself, with both events. The service takes fractions of minutes."""
+    first, second = queue(account, device, "A", "B")
+    device.ask(f"{first}/update", status="IN_PROGRESS", stepTimeoutInMinutes=0.001)
+    device.events()
+    (one, changed), (two, following) = device.event(), device.event()
+    assert (one, two) == ("notify", "notify-next")
+    assert ids(changed["jobs"]["QUEUED"]) == [second]
+    assert following["execution"]["jobId"] == second
+    execution = account.iot.describe_job_execution(jobId=first, thingName=device.thing)["execution"]
+    assert execution["status"] == "TIMED_OUT"
+
+
+@pytest.mark.parametrize("over_http", [False, True])
+def test_start_next_sets_a_timer(over_http: bool, account: Account, device: RawDevice) -> None:  # noqa: FBT001
+    """The step timer that start-next asks for runs, can be renewed, and -1 ends it."""
+    [job] = queue(account, device, "A")
+    if over_http:
+        http = account.client("iot-jobs-data", ROOT)
+        http.start_next_pending_job_execution(thingName=device.thing, stepTimeoutInMinutes=5)
+    else:
+        device.ask("start-next", stepTimeoutInMinutes=5)
+    assert 290 <= left(device, job) <= 300
+    device.ask(f"{job}/update", status="IN_PROGRESS", stepTimeoutInMinutes=10)
+    assert 590 <= left(device, job) <= 600
+    device.ask(f"{job}/update", status="IN_PROGRESS")
+    assert 590 <= left(device, job) <= 600
+    device.ask(f"{job}/update", status="IN_PROGRESS", stepTimeoutInMinutes=-1)
+    assert "approximateSecondsBeforeTimedOut" not in device.ask(f"{job}/get")[1]["execution"]
+
+
+def left(device: RawDevice, job: str) -> int:
+    seconds: int = device.ask(f"{job}/get")[1]["execution"]["approximateSecondsBeforeTimedOut"]
+    return seconds

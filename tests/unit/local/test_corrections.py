@@ -1,0 +1,35 @@
+"""Corrections fit one version of MiniStack, the pinned one. What each does is tested on the wire."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from jobs_sandbox.local import corrections
+
+
+def test_the_version_is_the_pinned_one() -> None:
+    """The corrections are written for the version that the local extra installs."""
+    project = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text())["project"]
+    assert f"ministack=={corrections.MINISTACK}" in project["optional-dependencies"]["local"]
+
+
+def test_another_version_is_not_corrected(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With another MiniStack no correction is applied, and a warning says so."""
+    applied: list[str] = []
+    monkeypatch.setattr(corrections, "CORRECTIONS", (lambda: applied.append("one"), lambda: applied.append("two")))
+    monkeypatch.setattr(corrections, "version", lambda _: "2.0")
+    [warning] = corrections.apply()
+    assert warning.startswith(f"MiniStack 2.0 is installed, not {corrections.MINISTACK}: ")
+    assert applied == []
+
+    monkeypatch.setattr(corrections, "version", lambda _: corrections.MINISTACK)
+    assert corrections.apply() == []
+    assert applied == ["one", "two"]
+
+
+def test_every_correction_follows_a_document() -> None:
+    """Each correction quotes what AWS documents, and names where."""
+    for correct in corrections.CORRECTIONS:
+        assert re.search(r'".+".*\(.+\)|\(.+\)', correct.__doc__ or "", re.DOTALL), correct.__name__

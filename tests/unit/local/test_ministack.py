@@ -1,0 +1,105 @@
+"""The child's own parts: what its HTTP port refuses, and its event loop."""
+
+import asyncio
+import json
+import socket
+from asyncio import selector_events
+from typing import Any
+
+import pytest
+
+from jobs_sandbox.local import ministack
+from jobs_sandbox.local.ministack import Gate, LoopbackLoop
+
+GET, POST = "GET", "POST"
+
+
+def ask(path: str, method: str = GET, headers: tuple[tuple[bytes, bytes], ...] = (), kind: str = "http") -> Any:
+    """What an ASGI server is told: ``"let through"``, or the messages of a refusal."""
+    sent: list[Any] = []
+
+    async def app(*_: object) -> None:
+        sent.append("let through")
+
+    async def send(message: object) -> None:
+        sent.append(message)
+
+    scope: dict[str, Any] = {"type": kind, "path": path, "headers": headers}
+    if kind == "http":
+        scope["method"] = method
+    asyncio.run(Gate(app)(scope, None, send))
+    return sent
+
+
+@pytest.mark.parametrize(
+    ("path", "method"),
+    [("/things/T", GET), ("/jobs/J", "PUT"), ("/_ministack/health", GET), ("/_ministack/iot/ca.pem", GET)],
+)
+def test_requests_that_pass(path: str, method: str) -> None:
+    """AWS requests, the health request and the CA pass."""
+    assert ask(path, method, ((b"host", b"127.0.0.1"),)) == ["let through"]
+
+
+@pytest.mark.parametrize(
+    ("path", "method", "headers"),
+    [
+        ("/_ministack/reset", POST, ()),
+        ("/_ministack/health", POST, ()),
+        ("/_ministack/config", POST, ()),
+        ("/_localstack/health", GET, ()),
+        ("/jobs/J", "PUT", ((b"Origin", b"https://example.com"),)),
+        ("/_ministack/iot/ca.pem", GET, ((b"origin", b"null"),)),
+    ],
+)
+def test_requests_that_are_refused(path: str, method: str, headers: Any) -> None:
+    """MiniStack's own controls, and all that comes from a web page, are refused in one line of JSON."""
+    start, body = ask(path, method, headers)
+    assert (start["type"], start["status"]) == ("http.response.start", 403)
+    assert "\n" not in body["body"].decode()
+    assert list(json.loads(body["body"])) == ["message"]
+
+
+def test_a_web_page_gets_no_websocket() -> None:
+    """A WebSocket of a web page is closed; one of a program passes."""
+    assert ask("/mqtt", headers=((b"origin", b"https://example.com"),), kind="websocket") == [
+        {"type": "websocket.close", "code": 1008}
+    ]
+    assert ask("/mqtt", kind="websocket") == ["let through"]
+
+
+def test_the_lifespan_is_not_run() -> None:
+    """What MiniStack would do at start and end, such as looking after containers, is left out."""
+    assert ask("", kind="lifespan") == []
+
+
+def test_a_listener_gets_the_socket() -> None:
+    """Who asks for an address gets the socket of the loop; who brings a socket keeps it."""
+    with socket.create_server(("127.0.0.1", 0)) as ours, socket.create_server(("127.0.0.1", 0)) as theirs:
+        loop = LoopbackLoop(ours)
+        for options, expected in (({"host": "0.0.0.0", "port": 1}, ours), ({"sock": theirs}, theirs)):  # noqa: S104
+            server = loop.run_until_complete(loop.create_server(asyncio.Protocol, **options))
+            assert [listener.getsockname() for listener in server.sockets] == [expected.getsockname()]
+        server.close()
+        loop.close()
+
+
+@pytest.mark.parametrize("reading", [True, False])
+def test_a_paused_transport_is_not_read(reading: bool, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: FBT001
+    """With the correction of gh-103607, a reader is added only to a transport that is not paused."""
+    transport_class = selector_events._SelectorSocketTransport  # type: ignore[attr-defined]
+    monkeypatch.setattr(transport_class, "_add_reader", None)
+    ministack.keep_paused_transports_paused()
+    added: list[object] = []
+
+    class Loop:
+        def _add_reader(self, *arguments: object) -> None:
+            added.append(arguments)
+
+    class Transport:
+        _loop = Loop()
+
+        def is_reading(self) -> bool:
+            return reading
+
+    transport_class._add_reader(Transport(), 5, print, "argument")
+    assert added == ([(5, print, "argument")] if reading else [])
