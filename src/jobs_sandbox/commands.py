@@ -1,10 +1,10 @@
 """The command table: parsing, dispatch, help and completion all come from it. Knows the planes as Protocols only."""
 
-import json
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from typing import NamedTuple, Protocol
 
+from jobs_sandbox import json_text
 from jobs_sandbox.blocks import Block, Pending
 from jobs_sandbox.documents import field_names
 from jobs_sandbox.errors import AlreadyExists, SandboxError, UsageError
@@ -121,7 +121,7 @@ def _is_ours(described: Pending, document: str) -> bool | None:
     with suppress(SandboxError):
         match described.result().body:
             case {"execution": {"jobDocument": found}}:
-                return bool(found == json.loads(document))
+                return json_text.same_json(json_text.loads(document), found)
     return None
 
 

@@ -67,6 +67,19 @@ def _levels(text: str, level: int = 0) -> Iterator[int]:
         yield level
 
 
+def same_json(sent: Any, found: Any) -> bool:
+    """Whether what a service gives back can be the JSON that it was sent: it may drop members that are null.
+
+    Unlike for ``==``, true is not 1; 1 and 1.0 are the same number.
+    """
+    if isinstance(sent, dict) and isinstance(found, dict):
+        sent, found = ({name: value for name, value in it.items() if value is not None} for it in (sent, found))
+        return sent.keys() == found.keys() and all(same_json(value, found[name]) for name, value in sent.items())
+    if isinstance(sent, list) and isinstance(found, list):
+        return len(sent) == len(found) and all(map(same_json, sent, found))
+    return isinstance(sent, bool) == isinstance(found, bool) and bool(sent == found)
+
+
 def _no_constant(name: str) -> None:
     raise ValueError(f"{name} is not a JSON value")
 

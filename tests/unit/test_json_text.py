@@ -107,3 +107,52 @@ def test_open_brackets_line_by_line() -> None:
 def test_long_strings() -> None:
     """A string of any length, with any escapes, is one step."""
     assert json_text.open_brackets('{"' + r"\\x[" * 1_000_000) == 1
+
+
+@pytest.mark.parametrize(
+    ("sent", "found"),
+    [
+        ({"a": 1, "b": [True, {"c": "d"}]}, {"b": [True, {"c": "d"}], "a": 1}),
+        ({"a": None, "b": {"c": None}, "d": [{"e": None}]}, {"b": {}, "d": [{}]}),
+        ({"b": {}, "d": [{}]}, {"a": None, "b": {"c": None}, "d": [{"e": None}]}),
+        ({"a": [None]}, {"a": [None]}),
+        ({"a": 1.0}, {"a": 1}),
+        (None, None),
+        ("a", "a"),
+    ],
+)
+def test_same(sent: Any, found: Any) -> None:
+    """What was sent is found again whatever its order, the notation of its numbers, and without its null members."""
+    assert json_text.same_json(sent, found)
+
+
+@pytest.mark.parametrize(
+    ("sent", "found"),
+    [
+        ({"a": 1}, {"a": True}),
+        ({"a": False}, {"a": 0}),
+        ([1], [True]),
+        (1, True),
+        ({"a": 1}, {"a": 2}),
+        ({"a": 1}, {"b": 1}),
+        ({"a": 1}, {}),
+        ({}, {"a": 1}),
+        ({"a": {"b": 1}}, {"a": {"b": 2}}),
+        ([1, 2], [1]),
+        ([1, 2], [2, 1]),
+        ([None], []),
+        ({}, []),
+        ({}, None),
+        ("1", 1),
+    ],
+)
+def test_not_the_same(sent: Any, found: Any) -> None:
+    """Another value, type, member, order or length is another document; true is not 1."""
+    assert not json_text.same_json(sent, found)
+    assert not json_text.same_json(found, sent)
+
+
+@given(st.recursive(st.none() | st.booleans() | st.floats(allow_nan=False) | st.text(), st.lists))
+def test_same_as_itself(value: Any) -> None:
+    """A value is the same when it was written and read again."""
+    assert json_text.same_json(value, json.loads(json.dumps(value)))
