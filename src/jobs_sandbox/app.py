@@ -169,9 +169,8 @@ def _start(settings: Settings, session: Session, console: Console, stack: ExitSt
     except RequestFailed as error:
         raise StartError(error.message, cause=error.cause, next_step=error.next_step) from error
     except TimeoutError:
-        where = settings.endpoint_url or f"AWS IoT in {settings.region}"
         raise StartError(
-            f"the control plane ({where}) did not answer within {settings.timeout + GRACE:g} s",
+            f"the control plane ({settings.control_plane}) did not answer within {settings.timeout + GRACE:g} s",
             cause="a slow network, a wrong region or --endpoint-url, or a proxy",
             next_step="try again with a larger --timeout.",
         ) from None

@@ -3,6 +3,8 @@
 import uuid
 from typing import NamedTuple
 
+from jobs_sandbox.redaction import without_user
+
 
 def new_client_id(owner: str = "") -> str:
     """A client id that the shipped device policy allows to connect: ``test-<owner><uuid4>``."""
@@ -23,3 +25,8 @@ class Settings(NamedTuple):
     profile: str | None = None
     endpoint_url: str | None = None
     timeout: float = 5
+
+    @property
+    def control_plane(self) -> str:
+        """Where the control plane is, to show: an endpoint URL without its user part, or AWS's own."""
+        return without_user(self.endpoint_url) if self.endpoint_url else f"AWS IoT in {self.region}"
