@@ -50,17 +50,25 @@ class RequestFailed(SandboxError):
         self.uncertain = uncertain
 
 
+class NotFound(RequestFailed):
+    """The service knows no such thing, job or job execution, or does not know it yet."""
+
+
 class AlreadyExists(RequestFailed):
     """CreateJob found a job of that id.
 
     Attributes:
-        retried: the SDK had sent the request before, so that the job may be this request's own.
+        retried: an earlier attempt of the same request may have been carried out: the job may be its own.
         job_arn: the ARN of the job that exists, or ``""``.
 
     """
 
-    retried = False
-    job_arn = ""
+    def __init__(
+        self, message: str, *, cause: str = "", next_step: str = "", retried: bool = False, job_arn: str = ""
+    ) -> None:
+        super().__init__(message, cause=cause, next_step=next_step)
+        self.retried = retried
+        self.job_arn = job_arn
 
 
 class Rejected(SandboxError):

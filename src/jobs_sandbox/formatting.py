@@ -137,6 +137,7 @@ def _fields(*names: str) -> Callable[[dict[str, Any]], str]:
 
 _LAYOUTS: dict[str, Callable[[dict[str, Any]], str]] = {
     "CreateJobOutput": _fields("description", "jobArn", "jobId"),
+    "CancelJobOutput": _fields("description", "jobArn", "jobId"),
     "DeleteJobOutput": _fields("jobId"),
     "Help": lambda body: "\n".join(body["lines"]),
 }

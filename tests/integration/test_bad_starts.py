@@ -45,8 +45,10 @@ GRACE = 5.0  # seconds: "a few more"
 FROM, TO = datetime(2020, 1, 1, tzinfo=UTC), datetime(2021, 1, 1, tzinfo=UTC)
 NO_AWS_FILES = {"AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull}
 EXPIRED = json.dumps({"message": "The security token included in the request is expired"}).encode()
+FORBIDDEN = b'HTTP/1.1 403 Forbidden\r\ncontent-length: 33\r\n\r\n{"code":403,"message":"Forbidden"}'
 EXPIRED_TOKEN = b"HTTP/1.1 403 Forbidden\r\nx-amzn-errortype: ExpiredTokenException\r\ncontent-length: %d\r\n\r\n%s"
 SERVER_BUSY = 0x89
+MARKED = "IQoJMARKEDMARKED"
 
 
 def connack(code: int) -> bytes:
@@ -192,6 +194,16 @@ class FakeRun:
         """A start with a proxy between it and the control plane."""
         proxy = {"HTTP_PROXY": f"http://{HOST}:{port}", "NO_PROXY": ""}
         return self.start(self.operator | proxy, endpoint_url="http://control.invalid")
+
+    def with_mfa_serial(self) -> Start:
+        """A start with a profile that assumes a role with a code."""
+        config = self.file(
+            "config",
+            b"[profile keys]\naws_access_key_id=x\naws_secret_access_key=x\n[profile mfa]\nsource_profile=keys\n"
+            b"role_arn=arn:aws:iam::000000000000:role/R\nmfa_serial=arn:aws:iam::000000000000:mfa/me\n",
+        )
+        start = self.start({}, profile="mfa")
+        return Start(start.arguments, start.environment | {"AWS_CONFIG_FILE": config})
 
     def without_permission(self, *allowed: str) -> Start:
         """A start of a thing that does not exist, by an operator who is allowed this alone."""
@@ -418,6 +430,27 @@ CASES = [
         "intercepts TLS",
         "AWS_CA_BUNDLE",
     ),
+    Case(
+        "no AWS IoT that forbids",
+        lambda s: s.with_control_plane(answering(FORBIDDEN)),
+        "iot:DescribeThing failed: 403: Forbidden",
+        "a proxy or a login page",
+        "check both",
+    ),
+    Case(
+        "a profile with mfa_serial",
+        FakeRun.with_mfa_serial,
+        "the credentials need a code, for which this program does not ask",
+        "has an mfa_serial",
+        "aws configure export-credentials",
+    ),
+    Case(
+        "a token with a line end",
+        lambda s: s.start(s.operator | {"AWS_SESSION_TOKEN": f"{MARKED}\r"}),
+        "a credential cannot be sent",
+        "a line end of Windows",
+        "aws configure list",
+    ),
     Case("no URL", lambda s: s.start(endpoint_url="x y"), "Invalid endpoint: x y", "--endpoint-url", "--endpoint-url"),
     Case("a closed proxy", lambda s: s.with_proxy(s.closed_port), "proxy", "names a proxy", "NO_PROXY"),
     Case("a silent proxy", lambda s: s.with_proxy(s.port(silent)), "did not answer", "or a proxy", "larger --timeout"),
@@ -512,3 +545,23 @@ def test_json(stage: FakeRun) -> None:
     assert "connection refused" in told["message"]
     assert told["cause"]
     assert told["next"]
+
+
+@pytest.mark.parametrize("output", ["text", "json"])
+def test_no_secret_is_shown(stage: FakeRun, output: str) -> None:
+    """Whatever way a start fails, no credential and no user part of a URL is in what is said."""
+    silent_port = stage.port(silent)
+    proxy = {"HTTP_PROXY": f"socks5://user:{MARKED}@{HOST}:{stage.closed_port}", "NO_PROXY": ""}
+    starts = [
+        stage.start(stage.operator | {"AWS_SESSION_TOKEN": f"{MARKED}\r"}, output=output),
+        stage.start(stage.operator | proxy, endpoint_url="http://control.invalid", output=output),
+        *(
+            stage.start(endpoint_url=f"http://user:{MARKED}{odd}@{HOST}:{port}", output=output, timeout=1)
+            for port, odd in ((stage.closed_port, ""), (silent_port, ""), (silent_port, "/"))
+        ),
+    ]
+    with ThreadPoolExecutor(3) as several:
+        for ended in several.map(outcome, starts):
+            assert ended.status == 1
+            assert ended.stderr
+            assert "MARKED" not in ended.stdout + ended.stderr

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from tests.support.broker import Broker, Request
+from tests.support.control import Answer
 from tests.support.program import Program
 
 CHANGED, NEXT = "JobExecutionsChangedEvent", "NextJobExecutionChangedEvent"
@@ -264,3 +265,27 @@ def test_answers_of_other_clients(broker: Broker) -> None:
             "DescribeJobExecutionResponse",
             "GetPendingJobExecutionsResponse",
         ]
+
+
+def test_hostile_control_plane(broker: Broker) -> None:
+    """Whatever the control plane answers, each command fails with a message, and the next one is run."""
+    odd: list[Answer | bytes] = [
+        Answer(403, {"code": 403, "message": "Forbidden"}),
+        Answer(403, {"message": None}),
+        Answer(403, {"message": 5}),
+        Answer(400, []),
+        Answer(418, b"\x1b[2J\xff"),
+        Answer(302, b"", {"Location": "http://127.0.0.1:9/"}),
+        Answer(400, {"message": "\x1b[2J\u202e\n  next: do as I say"}, {"x-amzn-ErrorType": "Odd"}),
+    ]
+    none: list[Answer | bytes] = [Answer(200, b"<html>Log in</html>"), Answer(200), Answer(200, {"jobArn": 5})]
+    with Program(broker.arguments(), broker.environment).started() as program:
+        broker.control.script(*odd, *none, Answer(403))
+        program.send(*["create-job Job1 {}"] * len(odd + none))
+        program.wait_for(lambda: len(broker.control.requests) > len(odd + none))
+        assert program.finish() == 1
+        assert program.stdout == ""
+        assert program.stderr.count("iot:CreateJob") == len(odd + none)
+        assert program.stderr.count("its outcome is unknown, it may have been carried out") == len(none)
+        assert "\n  next: do as I say" not in program.stderr
+        assert_harmless(program)

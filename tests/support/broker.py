@@ -110,7 +110,7 @@ class Broker:
         self.pubacks = 0
         self.pings = 0
         self.port = 0
-        self.control = Control()
+        self.control = Control(THING)
         self._files = {name: str(folder / name) for name in ("ca.pem", "certificate.pem", "private.key")}
         self._tls = self._make_tls()
         self._loop = LoopThread()

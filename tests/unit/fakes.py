@@ -23,19 +23,23 @@ def pending(outcome: Outcome) -> Pending:
 
 
 class FakeControl:
-    """Keeps what it is asked; ``outcome`` is what every call ends in."""
+    """Keeps what it is asked, and answers it; ``outcome`` is what every call ends in instead."""
 
     def __init__(self) -> None:
         self.calls: list[tuple[str, ...]] = []
-        self.outcome: Callable[[], Block] = lambda: Block("DeleteJobOutput", {"jobId": "Job1"})
+        self.outcome: Callable[[], Block] | None = None
+
+    def _call(self, title: str, *call: str, **body: object) -> Block:
+        self.calls.append(call)
+        return Block(title, {"jobId": call[1]} | body) if self.outcome is None else self.outcome()
 
     def create_job(self, job_id: str, document: str) -> Block:
-        self.calls.append(("create_job", job_id, document))
-        return self.outcome()
+        return self._call(
+            "CreateJobOutput", "create_job", job_id, document, description=None, jobArn=f"arn:aws:iot:::job/{job_id}"
+        )
 
     def delete_job(self, job_id: str) -> Block:
-        self.calls.append(("delete_job", job_id))
-        return self.outcome()
+        return self._call("DeleteJobOutput", "delete_job", job_id)
 
 
 class FakeData:

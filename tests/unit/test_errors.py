@@ -2,10 +2,10 @@
 
 import pytest
 
-from jobs_sandbox.errors import AlreadyExists, Rejected, RequestFailed, SandboxError, StartError, UsageError
+from jobs_sandbox.errors import AlreadyExists, NotFound, Rejected, RequestFailed, SandboxError, StartError, UsageError
 
 
-@pytest.mark.parametrize("kind", [SandboxError, StartError, UsageError, RequestFailed, AlreadyExists])
+@pytest.mark.parametrize("kind", [SandboxError, StartError, UsageError, RequestFailed, NotFound, AlreadyExists])
 def test_parts(kind: type[SandboxError]) -> None:
     """An error says what happened, why, and what to do; as text it is what happened."""
     error = kind("what", cause="cause", next_step="todo")

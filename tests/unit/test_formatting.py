@@ -103,6 +103,17 @@ def test_create_job_output() -> None:
     ]
 
 
+def test_cancel_job_output() -> None:
+    """CancelJobOutput has the same three lines."""
+    body = {"description": "d", "jobArn": "arn:aws:iot:us-east-1:1:job/Job1", "jobId": "Job1"}
+    assert block_text(Block("CancelJobOutput", body)).splitlines()[1:] == [
+        "description: d",
+        "jobArn: arn:aws:iot:us-east-1:1:job/Job1",
+        "jobId: Job1",
+        "",
+    ]
+
+
 def test_delete_job_output() -> None:
     """DeleteJobOutput names the job."""
     assert block_text(Block("DeleteJobOutput", {"jobId": "Job1"})).splitlines()[1:] == ["jobId: Job1", ""]

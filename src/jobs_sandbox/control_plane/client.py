@@ -1,63 +1,48 @@
-"""The control plane: what a fleet operator does, over HTTPS. The only importer of boto3.
+"""The control plane: what a fleet operator does, over HTTPS.
 
 Shapes and errors follow the AWS IoT API Reference (https://docs.aws.amazon.com/iot/latest/apireference/).
 """
 
 import functools
-import re
-import threading
-from collections.abc import Callable
-from http import HTTPStatus
-from typing import Any, TypeVar
+import os
+from contextlib import suppress
+from typing import Any
 
 import boto3
-from botocore import exceptions as boto
+import botocore.session
 from botocore.config import Config
 
 from jobs_sandbox.blocks import Block
-from jobs_sandbox.errors import AlreadyExists, RequestFailed
+from jobs_sandbox.control_plane import failures
+from jobs_sandbox.control_plane.transport import EXCHANGE, Exchange, NotAsDocumented, send
+from jobs_sandbox.errors import NotFound, RequestFailed
+from jobs_sandbox.redaction import secrets, url_secrets
 from jobs_sandbox.settings import Settings
-
-T = TypeVar("T")
 
 
 class ControlPlane:
-    """The AWS IoT control plane, for one thing.
+    """The AWS IoT control plane, for one thing; may be called from several threads at a time.
 
-    Every method raises `RequestFailed`, whose ``uncertain`` tells whether the request may have been carried out.
+    Every method blocks until there is an answer, and raises `RequestFailed`, whose ``uncertain`` tells whether the
+    request may have been carried out all the same. An answer that comes a byte at a time can take long: who cannot
+    wait must not.
     """
 
-    def __init__(self, settings: Settings, client: Any = None) -> None:
+    def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._thing_arn = ""
-        self._attempts = threading.local()  # of the request that a thread is at: may each have been carried out?
-        self._client = client or _explained("the control plane client", settings, self._new_client)
-
-    def _new_client(self) -> Any:
-        settings = self._settings
-        client = new_client(
-            "iot",
-            region=settings.region,
-            endpoint_url=settings.endpoint_url,
-            profile=settings.profile,
-            timeout=settings.timeout,
-        )
-        client.meta.events.register("needs-retry.iot", self._on_attempt)
-        return client
+        try:
+            self._client = _watched_client(settings)
+        except Exception as error:  # whatever boto3 makes of a region, a URL, or the files in ~/.aws
+            raise self._failure("the control plane client", error, Exchange()) from error
 
     def ensure_thing(self) -> bool:
         """Make sure that the thing exists (DescribeThing, CreateThing); True if it had to be created."""
         name, created = self._settings.thing, False
         try:
-            thing = self._call("describe_thing", thingName=name)
-        except _NotFound:
-            thing, created = self._call("create_thing", thingName=name), True
-        if "thingArn" not in thing:
-            raise RequestFailed(
-                "the control plane answered, but not as AWS IoT does",
-                cause="a wrong --endpoint-url, or a proxy that answers in its place",
-                next_step="check both; without --endpoint-url, the one of AWS is used.",
-            )
+            thing = self._call("describe_thing", "thingArn", thingName=name)
+        except NotFound:
+            thing, created = self._call("create_thing", "thingArn", thingName=name), True
         self._thing_arn = thing["thingArn"]
         return created
 
@@ -74,48 +59,77 @@ class ControlPlane:
         """
         created = self._call(
             "create_job",
+            "jobArn",
             jobId=job_id,
             targets=[self._thing_arn],
             document=document,
             targetSelection="SNAPSHOT",
         )
-        return Block(
-            "CreateJobOutput",
-            {"description": created.get("description"), "jobArn": created.get("jobArn"), "jobId": job_id},
-        )
+        return _job_block("CreateJobOutput", job_id, created)
+
+    def cancel_job(self, job_id: str, *, force: bool) -> Block:
+        """Cancel a job (CancelJob): its queued executions, and, if forced, those in progress."""
+        return _job_block("CancelJobOutput", job_id, self._call("cancel_job", "jobArn", jobId=job_id, force=force))
 
     def delete_job(self, job_id: str) -> Block:
-        """Delete a job (DeleteJob, never forced: its executions must all be terminal)."""
+        """Delete a job (DeleteJob, never forced: it must be completed or canceled)."""
         self._call("delete_job", jobId=job_id)
         return Block("DeleteJobOutput", {"jobId": job_id})
 
-    def _call(self, operation: str, **parameters: object) -> Any:
+    def describe_job_execution(self, job_id: str) -> Block:
+        """Show this thing's execution of a job (DescribeJobExecution).
+
+        Returns:
+            The answer as the service sent it, ``{"execution": {"status": …, …}}``, times in epoch seconds.
+
+        Raises:
+            NotFound: there is no such job, or not yet an execution of it for this thing.
+
+        """
+        answer = self._call("describe_job_execution", "execution", jobId=job_id, thingName=self._settings.thing)
+        return Block("DescribeJobExecutionOutput", answer)
+
+    def _call(self, operation: str, needed: str | None = None, **parameters: object) -> dict[str, Any]:
+        """Call an operation of boto3's; the JSON of its answer, which has the member that it ``needed``."""
         action = "iot:" + "".join(word.title() for word in operation.split("_"))
-        self._attempts.uncertain = []
+        exchange = Exchange()
+        EXCHANGE.set(exchange)
         try:
-            return _explained(action, self._settings, lambda: getattr(self._client, operation)(**parameters))
-        except RequestFailed as error:
-            # Whatever the last attempt met, one before it may have been carried out.
-            error.uncertain |= any(self._attempts.uncertain[:-1]) and not isinstance(error, AlreadyExists)
-            raise
+            getattr(self._client, operation)(**parameters)
+            _check(exchange, needed)
+        except Exception as error:  # besides boto3's own errors, whatever its parsers and libraries stumble over
+            raise self._failure(action, error, exchange) from error
+        return exchange.answer
 
-    def _on_attempt(self, response: Any = None, caught_exception: Any = None, **_: object) -> None:
-        """Boto3 tells how an attempt ended, before it decides whether to make another one."""
-        if caught_exception is not None:
-            uncertain = not isinstance(caught_exception, boto.ConnectionError)
-        else:
-            uncertain = response[0].status_code >= HTTPStatus.INTERNAL_SERVER_ERROR
-        self._attempts.uncertain.append(uncertain)
+    def _failure(self, action: str, error: Exception, exchange: Exchange) -> RequestFailed:
+        hidden = exchange.credentials | _configured_secrets(self._settings)
+        return failures.explain(action, error, self._settings, exchange.attempts, hidden)
 
 
-class _NotFound(RequestFailed):
-    """The service's ResourceNotFoundException."""
+def _job_block(title: str, job_id: str, answer: dict[str, Any]) -> Block:
+    return Block(title, {"description": answer.get("description"), "jobArn": answer["jobArn"], "jobId": job_id})
 
 
-@functools.cache
-def _session(profile: str | None) -> Any:
-    """One session for all clients of a run: it loads each service model once."""
-    return boto3.Session(profile_name=profile)
+def _check(exchange: Exchange, needed: str | None) -> None:
+    """Raise `NotAsDocumented` if an answer lacks what AWS IoT never leaves out."""
+    found = exchange.answer.get(needed) if needed else exchange.request_id  # DeleteJob's answer is empty
+    if needed == "execution":
+        found = found.get("status") if isinstance(found, dict) else None
+    if not (isinstance(found, str) and found):
+        raise NotAsDocumented(f"without {needed or 'a request id'}")
+
+
+def _watched_client(settings: Settings) -> Any:
+    client = new_client(
+        "iot",
+        region=settings.region,
+        endpoint_url=settings.endpoint_url,
+        profile=settings.profile,
+        timeout=settings.timeout,
+    )
+    # There is no other way to keep an answer within bounds than to read it in botocore's place.
+    client.meta.events.register("before-send.iot", functools.partial(send, client._endpoint.http_session))  # noqa: SLF001
+    return client
 
 
 def new_client(
@@ -127,8 +141,8 @@ def new_client(
     keys: tuple[str, str] | tuple[None, None] = (None, None),
     timeout: float = 5,
 ) -> Any:
-    """A boto3 client that gives up in time: two attempts, none longer than ``timeout`` seconds."""
-    return _session(profile).client(
+    """A boto3 client that gives up in time: two attempts, none silent for longer than ``timeout`` seconds."""
+    return _session(profile, region).client(
         service,
         region_name=region,
         endpoint_url=endpoint_url,
@@ -142,114 +156,22 @@ def new_client(
     )
 
 
-def _explained(action: str, settings: Settings, call: Callable[[], T]) -> T:
-    """Run ``call``, and turn what boto3 raises into what a user can act on."""
-    try:
-        return call()
-    except boto.ClientError as error:
-        raise _from_service(action, error) from error
-    except Exception as error:  # besides its own errors: ValueError for a bad URL, and what its parsers stumble over
-        raise _from_boto(action, settings, error) from error
+@functools.cache
+def _session(profile: str | None, region: str) -> Any:
+    """One session for all clients of a run: it loads each service model once."""
+    inner = botocore.session.Session()
+    session = boto3.Session(profile_name=profile, region_name=region, botocore_session=inner)
+    # botocore would ask for a code with getpass, on whatever thread, while the prompt or a time limit goes on.
+    inner.get_component("credential_provider").get_provider("assume-role")._prompter = _refuse  # noqa: SLF001
+    return session
 
 
-_WRONG_KEYS = (
-    "UnrecognizedClientException",
-    "InvalidClientTokenId",
-    "InvalidSignatureException",
-    "SignatureDoesNotMatch",
-)
-_CHECK_CREDENTIALS = "`aws sts get-caller-identity` shows which credentials are used; `aws configure` sets them."
+def _refuse(prompt: str) -> str:
+    raise failures.CodeNeeded(prompt)
 
 
-def _from_service(action: str, error: Any) -> RequestFailed:
-    code = error.response.get("Error", {}).get("Code", "")
-    message = error.response.get("Error", {}).get("Message", "")
-    what = f"{action} failed: {code}: {message}"
-    metadata = error.response.get("ResponseMetadata", {})
-    retried = metadata.get("RetryAttempts", 0) > 0
-    if code == "ResourceNotFoundException":
-        return _NotFound(what, uncertain=retried)  # perhaps the first attempt to delete it succeeded
-    if code == "ResourceAlreadyExistsException":
-        exists = AlreadyExists(what, next_step="choose another job id, or delete that job first.")
-        exists.retried = retried
-        exists.job_arn = error.response.get("resourceArn", "")
-        return exists
-    if code in ("AccessDeniedException", "AccessDenied", "UnauthorizedException"):
-        named = re.search(r"perform: (\S+)(?: on resource: (\S+))?", message)
-        missing = f"{named[1]} on {named[2] or '*'}" if named else f"{action} on the thing or job"
-        return RequestFailed(
-            what,
-            cause=f"the control plane credentials lack the permission {missing}",
-            next_step="attach policies/control-plane-policy.json, filled in, to the IAM user or role.",
-        )
-    if code.startswith("ExpiredToken"):
-        return RequestFailed(
-            what,
-            cause="the control plane credentials have expired",
-            next_step="renew them (`aws sso login`, or new keys) and start again; "
-            "till then, the data plane goes on alone.",
-        )
-    if "Signature expired" in message or "Signature not yet current" in message:
-        return RequestFailed(
-            what, cause="the clock of this machine is wrong", next_step="set it right; `date` shows it."
-        )
-    if code in _WRONG_KEYS:
-        cause = "the access key does not exist or is disabled, or the secret key is not its own"
-        return RequestFailed(what, cause=cause, next_step=_CHECK_CREDENTIALS)
-    if code == "InvalidStateTransitionException":
-        todo = "get-pending-job-executions shows what is left; finish it with update-job-execution first."
-        return RequestFailed(what, cause="not all of its job executions are terminal", next_step=todo)
-    status = metadata.get("HTTPStatusCode", 0)
-    todo = "try again in a moment." if status >= HTTPStatus.TOO_MANY_REQUESTS else ""
-    return RequestFailed(what, next_step=todo, uncertain=status >= HTTPStatus.INTERNAL_SERVER_ERROR)
-
-
-def _from_boto(action: str, settings: Settings, error: Exception) -> RequestFailed:
-    where = settings.endpoint_url or f"AWS IoT in {settings.region}"
-    match error:
-        case boto.NoCredentialsError() | boto.PartialCredentialsError() | boto.CredentialRetrievalError():
-            return RequestFailed(
-                f"{action} failed: no usable AWS credentials: {error}",
-                cause="the control plane needs an AWS access key, and none was found or it is incomplete",
-                next_step="`aws configure`, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or name a --profile; "
-                "--local needs none.",
-            )
-        case boto.ProfileNotFound():
-            return RequestFailed(
-                f"{action} failed: {error}",
-                cause="--profile or AWS_PROFILE names a profile that ~/.aws/config does not have",
-                next_step="`aws configure list-profiles` shows those there are.",
-            )
-        case boto.SSOError() | boto.TokenRetrievalError():
-            cause = "the single sign-on session has expired"
-            return RequestFailed(f"{action} failed: {error}", cause=cause, next_step="`aws sso login`.")
-        case boto.ReadTimeoutError() | boto.ConnectionClosedError() | boto.ResponseStreamingError():
-            return RequestFailed(
-                f"{action}: no answer from {where}: {error}",
-                cause="a network, a proxy or a service that failed, or an --endpoint-url that is no AWS IoT",
-                next_step="try again; if it stays, check --endpoint-url.",
-                uncertain=True,
-            )
-        case boto.ProxyConnectionError():
-            return RequestFailed(
-                f"{action} failed: {error}",
-                cause="HTTP_PROXY, HTTPS_PROXY or ~/.aws/config names a proxy that does not answer",
-                next_step="correct or unset it, or name the host that needs none in NO_PROXY.",
-            )
-        case boto.SSLError():
-            return RequestFailed(
-                f"{action} failed: {error}",
-                cause="a wrong --endpoint-url, or something in between that intercepts TLS",
-                next_step="check --endpoint-url; name a CA of your own in AWS_CA_BUNDLE.",
-            )
-        case boto.ConnectionError() | boto.HTTPClientError():
-            return RequestFailed(
-                f"{action} failed: the control plane cannot be reached: {error}",
-                cause=f"no network, a wrong region ({settings.region}), a wrong --endpoint-url, or a proxy",
-                next_step=f"check that {where} is what you mean and can be reached from here.",
-            )
-    return RequestFailed(
-        f"{action} failed: {error}",
-        cause="the region, --endpoint-url or the AWS configuration is not what boto3 accepts",
-        next_step=f"check the region ({settings.region}), --endpoint-url and ~/.aws/config.",
-    )
+def _configured_secrets(settings: Settings) -> set[str]:
+    found = {*secrets(os.environ), *url_secrets(settings.endpoint_url or "")}
+    with suppress(Exception):  # files in ~/.aws that nobody can read: no secret comes from there
+        found.update(secrets(botocore.session.Session().full_config))
+    return found

@@ -1,366 +1,254 @@
-"""The control plane's requests, each checked against the service's own model, and its errors in words."""
+"""The control plane's requests and answers, through botocore's real client, before a server that is scripted."""
 
-import http.server
-import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import pytest
-from botocore import exceptions as boto
-from botocore.stub import Stubber
 
 from jobs_sandbox.blocks import Block
 from jobs_sandbox.control_plane.client import ControlPlane, new_client
-from jobs_sandbox.errors import AlreadyExists, RequestFailed
-from jobs_sandbox.settings import Settings
+from jobs_sandbox.errors import AlreadyExists, NotFound, RequestFailed
 from tests.support import servers
-from tests.support.servers import serving
+from tests.support.control import ARN, NOT_FOUND, NOW, Answer, Control, Request, refusal
+from tests.unit.control_plane.conftest import SETTINGS, Connect
 
-ARN = "arn:aws:iot:us-east-1:000000000000:thing/T"
-JOB_ARN = "arn:aws:iot:us-east-1:000000000000:job/Job1"
-SETTINGS = Settings("endpoint", "cert", "key", "us-east-1", "T", "test-1")
+JOB_ARN = f"{ARN}:job/Job1"
+DENIED = refusal(403, "AccessDeniedException")
+THROTTLED = refusal(429, "ThrottlingException")
+HANG_UP = b""
 
-
-@pytest.fixture(scope="module")
-def client() -> Any:
-    return new_client("iot", region="us-east-1", keys=("test", "test"))
-
-
-@pytest.fixture
-def stub(client: Any) -> Iterator[Any]:
-    with Stubber(client) as stubber:
-        yield stubber
-        stubber.assert_no_pending_responses()
-
-
-@pytest.fixture
-def control(client: Any, stub: Any) -> ControlPlane:
-    """A control plane whose thing is known to exist."""
-    stub.add_response("describe_thing", {"thingArn": ARN}, {"thingName": "T"})
-    plane = ControlPlane(SETTINGS, client)
-    assert not plane.ensure_thing()
-    return plane
+OPERATIONS: dict[str, Callable[[ControlPlane], object]] = {
+    "iot:DescribeThing": lambda plane: plane.ensure_thing(),
+    "iot:CreateJob": lambda plane: plane.create_job("Job1", "{}"),
+    "iot:CancelJob": lambda plane: plane.cancel_job("Job1", force=False),
+    "iot:DeleteJob": lambda plane: plane.delete_job("Job1"),
+    "iot:DescribeJobExecution": lambda plane: plane.describe_job_execution("Job1"),
+}
+CHANGING = ["iot:CreateJob", "iot:CancelJob", "iot:DeleteJob"]
 
 
-class Raising:
-    """A client whose every operation ends the same way."""
-
-    def __init__(self, error: Exception) -> None:
-        self._error = error
-
-    def delete_job(self, **_: object) -> None:
-        raise self._error
-
-
-def failure(error: Exception, settings: Settings = SETTINGS) -> RequestFailed:
-    """What deleting a job says when boto3 raises ``error``."""
+def failure(plane: ControlPlane, action: str) -> RequestFailed:
+    """How an operation fails."""
     with pytest.raises(RequestFailed) as caught:
-        ControlPlane(settings, Raising(error)).delete_job("Job1")
-    assert caught.value.__cause__ is error
+        OPERATIONS[action](plane)
     return caught.value
 
 
-def refusal(code: str, message: str = "no", status: int = 400, retries: int = 0) -> RequestFailed:
-    """What deleting a job says when the service refuses it."""
-    response = {
-        "Error": {"Code": code, "Message": message},
-        "ResponseMetadata": {"HTTPStatusCode": status, "RetryAttempts": retries},
-    }
-    return failure(boto.ClientError(response, "DeleteJob"))
+# The thing
 
 
-def test_thing_exists(client: Any, stub: Any) -> None:
+def test_thing_exists(plane: ControlPlane, service: Control) -> None:
     """A thing that exists is left as it is."""
-    stub.add_response("describe_thing", {"thingArn": ARN}, {"thingName": "T"})
-    assert ControlPlane(SETTINGS, client).ensure_thing() is False
+    assert plane.ensure_thing() is False
+    assert [(it.method, it.kind, it.name) for it in service.requests] == [("GET", "things", "T")]
 
 
-def test_thing_is_created(client: Any, stub: Any) -> None:
+def test_thing_is_created(connect: Connect, service: Control) -> None:
     """A thing that is not found is created, said to be, and then the jobs' target."""
-    stub.add_client_error("describe_thing", "ResourceNotFoundException", expected_params={"thingName": "T"})
-    stub.add_response("create_thing", {"thingArn": ARN}, {"thingName": "T"})
-    expected = {"jobId": "Job1", "targets": [ARN], "document": "{}", "targetSelection": "SNAPSHOT"}
-    stub.add_response("create_job", {"jobArn": JOB_ARN}, expected)
-    control = ControlPlane(SETTINGS, client)
-    assert control.ensure_thing() is True
-    control.create_job("Job1", "{}")
+    plane = connect(thing="New")
+    assert plane.ensure_thing() is True
+    assert service.things == {"T", "New"}
+    plane.create_job("Job1", "{}")
+    assert service.jobs == {"Job1": {"New": "QUEUED"}}
 
 
-@pytest.mark.parametrize("code", ["AccessDeniedException", "ThrottlingException", "InternalFailureException"])
-def test_only_not_found_means_missing(client: Any, stub: Any, code: str) -> None:
+@pytest.mark.parametrize("answer", [DENIED, THROTTLED, refusal(500, "InternalFailureException"), Answer(404)])
+def test_only_not_found_means_missing(plane: ControlPlane, service: Control, answer: Answer) -> None:
     """A thing that cannot be described for another reason is not created."""
-    stub.add_client_error("describe_thing", code)
-    with pytest.raises(RequestFailed, match=f"iot:DescribeThing failed: {code}"):
-        ControlPlane(SETTINGS, client).ensure_thing()
+    service.script(answer)
+    assert failure(plane, "iot:DescribeThing").message.startswith("iot:DescribeThing failed: ")
+    assert {it.method for it in service.requests} == {"GET"}
 
 
-def test_thing_cannot_be_created(client: Any, stub: Any) -> None:
+def test_thing_cannot_be_created(plane: ControlPlane, service: Control) -> None:
     """A refused CreateThing names that permission."""
-    stub.add_client_error("describe_thing", "ResourceNotFoundException")
-    stub.add_client_error("create_thing", "AccessDeniedException")
-    with pytest.raises(RequestFailed) as caught:
-        ControlPlane(SETTINGS, client).ensure_thing()
-    assert "iot:CreateThing" in caught.value.cause
+    service.script(NOT_FOUND, DENIED)
+    assert "iot:CreateThing" in failure(plane, "iot:DescribeThing").cause
 
 
-@pytest.mark.parametrize(
-    ("body", "what"),
-    [
-        (b"<html>Welcome</html>", "the control plane answered, but not as AWS IoT does"),
-        (b"{}", "the control plane answered, but not as AWS IoT does"),
-        (b"[]", "iot:DescribeThing failed: "),
-        (b"\xff", "iot:DescribeThing failed: "),
-    ],
-)
-def test_no_aws_iot(body: bytes, what: str) -> None:
-    """An endpoint that answers something else, well, is said to be no AWS IoT."""
-
-    class Other(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200)
-            self.send_header("content-length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with http.server.HTTPServer(("127.0.0.1", 0), Other) as server:
-        serving = threading.Thread(target=server.handle_request)
-        serving.start()
-        url = f"http://127.0.0.1:{server.server_port}"
-        client = new_client("iot", region="us-east-1", endpoint_url=url, keys=("test", "test"))
-        with pytest.raises(RequestFailed, match=what):
-            ControlPlane(SETTINGS._replace(endpoint_url=url), client).ensure_thing()
-        serving.join()
+# Jobs
 
 
 @pytest.mark.parametrize("document", ['{"Todo":"Reboot"}', ' {"a" :\t"é"}  '])
-def test_create_job(control: ControlPlane, stub: Any, document: str) -> None:
+def test_create_job(plane: ControlPlane, service: Control, document: str) -> None:
     """CreateJob targets the thing once (SNAPSHOT) and carries the document as it is."""
-    expected = {"jobId": "Job1", "targets": [ARN], "document": document, "targetSelection": "SNAPSHOT"}
-    stub.add_response("create_job", {"jobArn": JOB_ARN, "jobId": "Job1"}, expected)
-    answer = control.create_job("Job1", document)
+    answer = plane.create_job("Job1", document)
     assert answer == Block("CreateJobOutput", {"description": None, "jobArn": JOB_ARN, "jobId": "Job1"})
+    (request,) = service.requests
+    assert (request.method, request.kind, request.name) == ("PUT", "jobs", "Job1")
+    assert request.body == {"targets": [f"{ARN}:thing/T"], "document": document, "targetSelection": "SNAPSHOT"}
 
 
-def test_create_job_description(control: ControlPlane, stub: Any) -> None:
+@pytest.mark.parametrize("action", ["iot:CreateJob", "iot:CancelJob"])
+def test_description(plane: ControlPlane, service: Control, action: str) -> None:
     """A description that the service sends is shown."""
-    stub.add_response("create_job", {"jobArn": JOB_ARN, "description": "d"})
-    assert control.create_job("Job1", "{}").body == {"description": "d", "jobArn": JOB_ARN, "jobId": "Job1"}
+    service.script(Answer(200, {"jobArn": JOB_ARN, "jobId": "Job1", "description": "d"}))
+    block = OPERATIONS[action](plane)
+    assert isinstance(block, Block)
+    assert block.body == {"description": "d", "jobArn": JOB_ARN, "jobId": "Job1"}
 
 
-def test_delete_job(control: ControlPlane, stub: Any) -> None:
+@pytest.mark.parametrize(("force", "left"), [(False, "IN_PROGRESS"), (True, "CANCELED")])
+def test_cancel_job(plane: ControlPlane, service: Control, force: bool, left: str) -> None:  # noqa: FBT001 - a parameter
+    """CancelJob ends what is queued, and what is in progress only if it is forced."""
+    service.jobs["Job1"] = {"T": "IN_PROGRESS", "Other": "QUEUED"}
+    answer = plane.cancel_job("Job1", force=force)
+    assert answer == Block("CancelJobOutput", {"description": None, "jobArn": JOB_ARN, "jobId": "Job1"})
+    assert service.jobs["Job1"] == {"T": left, "Other": "CANCELED"}
+
+
+def test_delete_job(plane: ControlPlane, service: Control) -> None:
     """DeleteJob never forces."""
-    stub.add_response("delete_job", {}, {"jobId": "Job1"})
-    assert control.delete_job("Job1") == Block("DeleteJobOutput", {"jobId": "Job1"})
+    service.jobs["Job1"] = {"T": "SUCCEEDED"}
+    assert plane.delete_job("Job1") == Block("DeleteJobOutput", {"jobId": "Job1"})
+    assert (service.jobs, service.requests[0].query) == ({}, {})
 
 
-@pytest.mark.parametrize("retries", [0, 1])
-def test_already_exists(client: Any, stub: Any, retries: int) -> None:
-    """A job that exists is told apart from one that an earlier attempt of this request may have made."""
-    stub.add_client_error(
-        "create_job",
-        "ResourceAlreadyExistsException",
-        "Job Job1 already exists",
-        409,
-        response_meta={"RetryAttempts": retries},
-        modeled_fields={"resourceArn": JOB_ARN, "resourceId": "Job1"},
-    )
-    control = ControlPlane(SETTINGS, client)
-    control._thing_arn = ARN
-    with pytest.raises(AlreadyExists) as caught:
-        control.create_job("Job1", "{}")
-    assert caught.value.message == "iot:CreateJob failed: ResourceAlreadyExistsException: Job Job1 already exists"
-    assert (caught.value.retried, caught.value.job_arn) == (retries == 1, JOB_ARN)
-    assert not caught.value.uncertain
+def test_describe_job_execution(plane: ControlPlane, service: Control) -> None:
+    """DescribeJobExecution shows the service's own JSON: epoch seconds with their fraction, and every field."""
+    service.jobs["Job1"] = {"T": "QUEUED"}
+    block = plane.describe_job_execution("Job1")
+    assert block.title == "DescribeJobExecutionOutput"
+    assert block.body is not None
+    execution = block.body["execution"]
+    assert (execution["status"], execution["queuedAt"]) == ("QUEUED", NOW)
+    assert execution["statusDetails"] == {"detailsMap": {"step": "1"}}
+    service.script(Answer(200, {"execution": {"status": "QUEUED", "queuedAt": "soon", "odd": [1]}, "more": 1}))
+    assert plane.describe_job_execution("Job1").body == {
+        "execution": {"status": "QUEUED", "queuedAt": "soon", "odd": [1]},
+        "more": 1,
+    }
 
 
-def test_access_denied_names_the_permission() -> None:
-    """A denied action names the permission and the resource that the service named."""
-    message = (
-        f"User: arn:aws:iam::1:user/u is not authorized to perform: iot:DeleteJob on resource: {JOB_ARN} "
-        "because no identity-based policy allows the iot:DeleteJob action"
-    )
-    error = refusal("AccessDeniedException", message, 403)
-    assert error.message == f"iot:DeleteJob failed: AccessDeniedException: {message}"
-    assert error.cause == f"the control plane credentials lack the permission iot:DeleteJob on {JOB_ARN}"
-    assert "policies/control-plane-policy.json" in error.next_step
+@pytest.mark.parametrize("action", ["iot:CancelJob", "iot:DeleteJob", "iot:DescribeJobExecution"])
+def test_not_found(plane: ControlPlane, action: str) -> None:
+    """What the service does not know, or not yet, is told apart from every other failure."""
+    error = failure(plane, action)
+    assert isinstance(error, NotFound)
+    assert error.message == f"{action} failed: ResourceNotFoundException: no"
     assert not error.uncertain
 
 
-@pytest.mark.parametrize("code", ["AccessDeniedException", "AccessDenied", "UnauthorizedException"])
-def test_access_denied_without_a_word(code: str) -> None:
-    """A denied action is named even when the service does not name it."""
-    assert refusal(code, "", 403).cause.endswith("lack the permission iot:DeleteJob on the thing or job")
+def test_already_exists(plane: ControlPlane) -> None:
+    """A job that existed before is named, and nothing about it is unknown."""
+    plane.create_job("Job1", "{}")
+    error = failure(plane, "iot:CreateJob")
+    assert isinstance(error, AlreadyExists)
+    assert error.message == "iot:CreateJob failed: ResourceAlreadyExistsException: no"
+    assert (error.retried, error.job_arn, error.uncertain) == (False, JOB_ARN, False)
 
 
-def test_access_denied_without_a_resource() -> None:
-    """A denied action whose resource is not named is denied on all."""
-    error = refusal("AccessDeniedException", "u is not authorized to perform: iot:DeleteJob", 403)
-    assert error.cause.endswith("iot:DeleteJob on *")
+# Retries
 
 
-@pytest.mark.parametrize("code", ["ExpiredTokenException", "ExpiredToken"])
-def test_expired(code: str) -> None:
-    """Expired credentials are said to be that, and that the data plane goes on."""
-    error = refusal(code, "The security token included in the request is expired", 403)
-    assert error.cause == "the control plane credentials have expired"
-    assert "the data plane goes on" in error.next_step
+@pytest.mark.parametrize("lost", [HANG_UP, Answer(500), Answer(503)], ids=["cut", "500", "503"])
+def test_its_own_job_already_exists(plane: ControlPlane, service: Control, lost: Answer | bytes) -> None:
+    """A job that exists may be this very request's, if its first attempt may have been carried out."""
+    service.script(lost, refusal(409, "ResourceAlreadyExistsException", resourceArn=JOB_ARN))
+    error = failure(plane, "iot:CreateJob")
+    assert isinstance(error, AlreadyExists)
+    assert (error.retried, error.job_arn, error.uncertain) == (True, JOB_ARN, False)
 
 
+@pytest.mark.parametrize("action", CHANGING)
 @pytest.mark.parametrize(
-    "code",
-    ["UnrecognizedClientException", "InvalidClientTokenId", "InvalidSignatureException", "SignatureDoesNotMatch"],
+    ("first", "uncertain"),
+    [(HANG_UP, True), (Answer(500), True), (Answer(502), True), (THROTTLED, False)],
+    ids=["cut", "500", "502", "429"],
 )
-def test_wrong_keys(code: str) -> None:
-    """Keys that the service does not know are said to be wrong, with a way to see which are used."""
-    error = refusal(code, "The security token included in the request is invalid.", 403)
-    assert "access key" in error.cause
-    assert "aws sts get-caller-identity" in error.next_step
-
-
-@pytest.mark.parametrize(
-    "message",
-    ["Signature expired: 20200101T000000Z is now earlier than 20261124T000000Z", "Signature not yet current: x"],
-)
-def test_wrong_clock(message: str) -> None:
-    """A signature of another time is put down to the clock, not to the keys."""
-    error = refusal("InvalidSignatureException", message, 403)
-    assert error.cause == "the clock of this machine is wrong"
-    assert "`date`" in error.next_step
-
-
-def test_invalid_state_transition() -> None:
-    """A job whose executions are not terminal cannot be deleted; the way there is named."""
-    error = refusal("InvalidStateTransitionException", "Job is not terminal", 409)
-    assert error.cause == "not all of its job executions are terminal"
-    assert "update-job-execution" in error.next_step
-
-
-@pytest.mark.parametrize(("retries", "uncertain"), [(0, False), (1, True)])
-def test_not_found(retries: int, uncertain: bool) -> None:  # noqa: FBT001 - a parameter of the test
-    """A job that a second attempt to delete does not find may have been deleted by the first."""
-    error = refusal("ResourceNotFoundException", "Job Job1 not found", 404, retries)
-    assert error.message == "iot:DeleteJob failed: ResourceNotFoundException: Job Job1 not found"
+def test_an_earlier_attempt(
+    plane: ControlPlane,
+    service: Control,
+    action: str,
+    first: Answer | bytes,
+    uncertain: bool,  # noqa: FBT001 - a parameter
+) -> None:
+    """Whatever the second attempt meets, the first may have been carried out, unless it was refused."""
+    service.script(first, DENIED)
+    error = failure(plane, action)
+    assert len(service.requests) == 2
+    assert "AccessDenied" in error.message
     assert error.uncertain is uncertain
 
 
-@pytest.mark.parametrize(
-    ("code", "status", "uncertain"),
-    [
-        ("InvalidRequestException", 400, False),
-        ("ThrottlingException", 429, False),
-        ("InternalFailureException", 500, True),
-        ("ServiceUnavailableException", 503, True),
-    ],
-)
-def test_other_refusals(code: str, status: int, uncertain: bool) -> None:  # noqa: FBT001 - a parameter of the test
-    """Other refusals show the service's code and message; after a failure of its own, the outcome is unknown."""
-    error = refusal(code, "its words", status)
-    assert (error.message, error.cause) == (f"iot:DeleteJob failed: {code}: its words", "")
-    assert error.next_step == ("try again in a moment." if status >= 429 else "")
-    assert error.uncertain is uncertain
+@pytest.mark.parametrize("action", ["iot:CancelJob", "iot:DeleteJob"])
+def test_not_found_by_the_second_attempt(plane: ControlPlane, service: Control, action: str) -> None:
+    """A job that a second attempt does not find may have been deleted by the first."""
+    service.script(HANG_UP, NOT_FOUND)
+    error = failure(plane, action)
+    assert isinstance(error, NotFound)
+    assert error.uncertain
 
 
-def test_refusal_without_anything() -> None:
-    """A refusal without code, message or metadata is a failure like any other."""
-    error = failure(boto.ClientError({}, "DeleteJob"))
-    assert error.message == "iot:DeleteJob failed: : "
+def test_a_retry_succeeds(plane: ControlPlane, service: Control) -> None:
+    """One lost attempt costs nothing."""
+    service.script(HANG_UP, Answer(200, {"jobArn": JOB_ARN}))
+    assert plane.create_job("Job1", "{}").body == {"description": None, "jobArn": JOB_ARN, "jobId": "Job1"}
+
+
+def test_two_attempts_and_no_more(plane: ControlPlane, service: Control) -> None:
+    """An operation that fails twice has failed; what was lost twice may have been carried out."""
+    service.script(HANG_UP)
+    error = failure(plane, "iot:DeleteJob")
+    assert len(service.requests) == 2
+    assert error.uncertain
+
+
+def test_reading_leaves_nothing_unknown(plane: ControlPlane, service: Control) -> None:
+    """A question whose answer is lost has changed nothing."""
+    service.script(HANG_UP)
+    assert not failure(plane, "iot:DescribeJobExecution").uncertain
+    service.script(HANG_UP, NOT_FOUND)
+    assert not failure(plane, "iot:DescribeJobExecution").uncertain
+
+
+def test_an_attempt_that_never_left(connect: Connect) -> None:
+    """An operation that no attempt could deliver has failed, and nothing about it is unknown."""
+    with servers.closed_port() as port:
+        error = failure(connect(f"http://127.0.0.1:{port}"), "iot:DeleteJob")
+    assert "cannot be reached" in error.message
     assert not error.uncertain
 
 
-@pytest.mark.parametrize(
-    "error",
-    [
-        boto.NoCredentialsError(),
-        boto.PartialCredentialsError(provider="env", cred_var="AWS_SECRET_ACCESS_KEY"),
-        boto.CredentialRetrievalError(provider="custom-process", error_msg="x"),
-    ],
-)
-def test_no_credentials(error: Exception) -> None:
-    """Without usable credentials, the ways to give some are named."""
-    told = failure(error)
-    assert told.message == f"iot:DeleteJob failed: no usable AWS credentials: {error}"
-    assert "AWS_ACCESS_KEY_ID" in told.next_step
-    assert not told.uncertain
+def test_calls_at_the_same_time(plane: ControlPlane, service: Control) -> None:
+    """Calls on several threads do not mix up their attempts and their answers."""
+    both_are_under_way = threading.Barrier(2)
+    seen: set[str] = set()
+
+    def answer(request: Request) -> Answer | bytes:
+        if request.name not in seen:
+            seen.add(request.name)
+            both_are_under_way.wait(10)
+            if request.name == "Lost":
+                return HANG_UP
+        return refusal(403, "AccessDeniedException", request.name)
+
+    service.answer = answer
+    with ThreadPoolExecutor(2) as threads:
+        lost, kept = (threads.submit(plane.delete_job, name) for name in ("Lost", "Kept"))
+        errors = [it.exception() for it in (lost, kept)]
+    told = [(error.message, error.uncertain) for error in errors if isinstance(error, RequestFailed)]
+    said = "iot:DeleteJob failed: AccessDeniedException: "
+    assert told == [(f"{said}Lost", True), (f"{said}Kept", False)]
 
 
-@pytest.mark.parametrize(
-    "error",
-    [
-        boto.SSOTokenLoadError(error_msg="x"),
-        boto.UnauthorizedSSOTokenError(),
-        boto.TokenRetrievalError(provider="sso", error_msg="x"),
-    ],
-)
-def test_single_sign_on(error: Exception) -> None:
-    """An expired single sign-on session is renewed with a command that is named."""
-    assert failure(error).next_step == "`aws sso login`."
+# The client
 
 
-@pytest.mark.parametrize(
-    "error",
-    [
-        boto.ReadTimeoutError(endpoint_url="https://x"),
-        boto.ConnectionClosedError(endpoint_url="https://x"),
-        boto.ResponseStreamingError(error="x"),
-    ],
-)
-def test_lost_answers(error: Exception) -> None:
-    """When the answer is lost, the outcome is unknown."""
-    told = failure(error)
-    assert told.message == f"iot:DeleteJob: no answer from AWS IoT in us-east-1: {error}"
-    assert told.uncertain
+def test_client_gives_up_in_time() -> None:
+    """A client tries twice, and no attempt is silent for longer than the timeout."""
+    config = new_client("iot", region="eu-west-1", endpoint_url="http://127.0.0.1:9", timeout=7).meta.config
+    assert (config.connect_timeout, config.read_timeout) == (2, 7)
+    assert config.retries == {"mode": "standard", "total_max_attempts": 2}
+    assert config.region_name == "eu-west-1"
+    assert new_client("iot", region="eu-west-1", timeout=1).meta.config.connect_timeout == 1
 
 
-@pytest.mark.parametrize(
-    "error",
-    [
-        boto.EndpointConnectionError(endpoint_url="https://x"),
-        boto.ConnectTimeoutError(endpoint_url="https://x"),
-        boto.HTTPClientError(error="x"),
-    ],
-)
-def test_unreachable(error: Exception) -> None:
-    """A control plane that cannot be reached is named, and nothing was carried out."""
-    told = failure(error, SETTINGS._replace(endpoint_url="https://here:1"))
-    assert told.message == f"iot:DeleteJob failed: the control plane cannot be reached: {error}"
-    assert "us-east-1" in told.cause
-    assert "https://here:1" in told.next_step
-    assert not told.uncertain
-
-
-@pytest.mark.parametrize(
-    ("error", "cause", "todo"),
-    [
-        (boto.ProxyConnectionError(proxy_url="https://x"), "names a proxy that does not answer", "NO_PROXY"),
-        (boto.SSLError(endpoint_url="https://x", error="x"), "intercepts TLS", "AWS_CA_BUNDLE"),
-    ],
-)
-def test_in_between(error: Exception, cause: str, todo: str) -> None:
-    """A proxy that does not answer, and TLS that is intercepted, are told by what sets them right."""
-    told = failure(error)
-    assert told.message == f"iot:DeleteJob failed: {error}"
-    assert cause in told.cause
-    assert todo in told.next_step
-    assert not told.uncertain
-
-
-@pytest.mark.parametrize(
-    "error", [boto.ParamValidationError(report="x"), ValueError("Invalid endpoint"), AttributeError("items")]
-)
-def test_other_errors(error: Exception) -> None:
-    """Whatever else boto3 raises is told in its words."""
-    assert failure(error).message == f"iot:DeleteJob failed: {error}"
-
-
-def test_unknown_profile(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("fresh")
+def test_unknown_profile() -> None:
     """A profile that does not exist is named before anything is sent."""
-    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
-    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
     with pytest.raises(RequestFailed) as caught:
         ControlPlane(SETTINGS._replace(profile="nobody"))
     assert "(nobody)" in caught.value.message
@@ -373,55 +261,49 @@ def test_wrong_endpoint_url() -> None:
         ControlPlane(SETTINGS._replace(endpoint_url="not a url"))
 
 
-def test_client_gives_up_in_time() -> None:
-    """A client tries twice, and no attempt takes longer than the timeout."""
-    config = new_client("iot", region="eu-west-1", endpoint_url="http://127.0.0.1:9", timeout=7).meta.config
-    assert (config.connect_timeout, config.read_timeout) == (2, 7)
-    assert config.retries == {"mode": "standard", "total_max_attempts": 2}
-    assert config.region_name == "eu-west-1"
-    assert new_client("iot", region="eu-west-1", timeout=1).meta.config.connect_timeout == 1
+def test_configuration_that_cannot_be_read(fresh: Path) -> None:
+    """A ~/.aws/config that is none is named."""
+    fresh.write_text("nonsense")
+    with pytest.raises(RequestFailed, match=f"Unable to parse config file: {fresh}"):
+        ControlPlane(SETTINGS)
 
 
-@pytest.mark.parametrize("operation", ["create_job", "delete_job"])
-def test_a_retry_makes_the_outcome_unknown(operation: str) -> None:
-    """Whatever the second attempt meets, the first, which was cut off, may have been carried out."""
-    requests: list[bytes] = []
-    refusal = b'{"message": "no"}'
-    answer = (
-        b"HTTP/1.1 403 Forbidden\r\nx-amzn-ErrorType: AccessDeniedException\r\nContent-Length: 17\r\n\r\n" + refusal
-    )
+# Codes of multi-factor devices
 
-    def cut_off_then_refuse(connection: socket.socket) -> None:
-        requests.append(connection.recv(65536))
-        if len(requests) > 1:
-            connection.sendall(answer)
-
-    with serving(cut_off_then_refuse) as port, pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AWS_ACCESS_KEY_ID", "x")
-        patch.setenv("AWS_SECRET_ACCESS_KEY", "x")
-        control = ControlPlane(SETTINGS._replace(endpoint_url=f"http://127.0.0.1:{port}"))
-        control._thing_arn = "arn:aws:iot:us-east-1:000000000000:thing/Thing"
-        with pytest.raises(RequestFailed) as caught:
-            getattr(control, operation)("Job1", *(["{}"] if operation == "create_job" else []))
-    assert len(requests) == 2
-    assert "AccessDenied" in caught.value.message
-    assert caught.value.uncertain
+KEYS_IN_CONFIG = "[profile keys]\naws_access_key_id=AKIAIOSFODNN7EXAMPLE\naws_secret_access_key=secret\n"
+ROLE = "role_arn=arn:aws:iam::000000000000:role/R\n"
+MFA = "mfa_serial=arn:aws:iam::000000000000:mfa/me\n"
 
 
-def test_a_retry_that_never_left(closed_port: int) -> None:
-    """An operation that no attempt could deliver has failed, and nothing about it is unknown."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AWS_ACCESS_KEY_ID", "x")
-        patch.setenv("AWS_SECRET_ACCESS_KEY", "x")
-        control = ControlPlane(SETTINGS._replace(endpoint_url=f"http://127.0.0.1:{closed_port}"))
-        with pytest.raises(RequestFailed) as caught:
-            control.delete_job("Job1")
-    assert len(control._attempts.uncertain) == 2
-    assert not caught.value.uncertain
+@pytest.mark.parametrize(
+    "profiles",
+    [
+        f"[profile mfa]\n{ROLE}{MFA}source_profile=keys\n",
+        f"[profile mfa]\n{ROLE}source_profile=middle\n[profile middle]\n{ROLE}{MFA}source_profile=keys\n",
+    ],
+    ids=["profile", "its source"],
+)
+@pytest.mark.parametrize("named_by", ["--profile", "AWS_PROFILE"])
+def test_profile_with_mfa_serial(
+    fresh: Path, connect: Connect, service: Control, monkeypatch: pytest.MonkeyPatch, *, profiles: str, named_by: str
+) -> None:
+    """Credentials that need a code are refused at once, with what to do; nobody is asked, and nothing is sent."""
+    fresh.write_text(KEYS_IN_CONFIG + profiles)
+    monkeypatch.setenv("AWS_ENDPOINT_URL_STS", service.url)
+    if named_by == "AWS_PROFILE":
+        monkeypatch.setenv("AWS_PROFILE", "mfa")
+    error = failure(connect(profile="mfa" if named_by == "--profile" else None), "iot:DescribeThing")
+    assert "arn:aws:iam::000000000000:mfa/me" in error.message
+    assert error.cause == "the profile, or its source_profile, has an mfa_serial"
+    for way in ("aws configure export-credentials", "aws sts get-session-token", "aws sso login"):
+        assert way in error.next_step
+    assert not error.uncertain
+    assert service.requests == []
 
 
-@pytest.fixture
-def closed_port() -> Iterator[int]:
-    """A port on which nothing listens."""
-    with servers.closed_port() as port:
-        yield port
+def test_keys_before_the_profile(fresh: Path, connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keys that were exported count before a profile of AWS_PROFILE that would need a code: the way that is named."""
+    fresh.write_text(f"{KEYS_IN_CONFIG}[profile mfa]\n{ROLE}{MFA}source_profile=keys\n")
+    for name, value in {"AWS_PROFILE": "mfa", "AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x"}.items():
+        monkeypatch.setenv(name, value)
+    assert connect().ensure_thing() is False
