@@ -1,39 +1,25 @@
-"""One run of the program: start, run, leave. The only place that decides its exit status."""
+"""One run of the program: the order of the start, the end, and the exit status. The only place that decides it."""
 
 import argparse
-import math
+import asyncio
 import os
-import select
-import signal
 import sys
-import termios
-import threading
-from collections.abc import Iterator
-from concurrent.futures import Future
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AsyncExitStack, suppress
 from typing import Any
 
 from jobs_sandbox.console import Console
 from jobs_sandbox.errors import RequestFailed, StartError
 from jobs_sandbox.formatting import ESCAPE_UNENCODABLE
-from jobs_sandbox.session import Session, run_script
+from jobs_sandbox.script import read_lines, run_script
+from jobs_sandbox.session import Session
 from jobs_sandbox.settings import Settings, new_client_id
-from jobs_sandbox.threads import in_background, start_thread
+from jobs_sandbox.signals import Signals
+from jobs_sandbox.threads import in_thread
 
-OK, FAILED, INTERRUPTED = 0, 1, 130
-GRACE = 2.0  # seconds, for a control plane that answers late, but itself says why
-_TIMEOUT = 2.0  # seconds, to write what is left when the program is told to end
-
-
-class Terminated(SystemExit):
-    """A signal asks the program to end, or its output is gone.
-
-    A `SystemExit`, because asyncio, under the prompt, lets no other exception of a signal handler through.
-    """
-
-    def __init__(self, signum: int) -> None:
-        super().__init__(signum)
-        self.status = 128 + signum
+OK, FAILED = 0, 1
+_GRACE_TIMEOUT = 2.0  # seconds, for a control plane that answers late, but itself says why
+_LOCAL_TIMEOUT = 3.0  # seconds, for an embedded AWS IoT that is being started, until it can be stopped
+_CLOSE_TIMEOUT = 2.0  # seconds, to write what is left when the program is told to end
 
 
 def run(options: argparse.Namespace) -> int:
@@ -42,50 +28,50 @@ def run(options: argparse.Namespace) -> int:
         stream.reconfigure(errors=ESCAPE_UNENCODABLE)  # type: ignore[union-attr]
         with suppress(OSError, ValueError):
             os.set_blocking(stream.fileno(), True)  # some parents leave a pipe that would refuse instead of wait
+    return asyncio.run(_main(options))
+
+
+async def _main(options: argparse.Namespace) -> int:
     colour = not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-    signals = _Signals()
-    console = Console(options.output, sys.stdout, sys.stderr, colour=colour, on_closed=signals.end_main)
-    status = FAILED
-    try:
-        status = _run(options, console, signals, interactive=sys.stdout.isatty() and sys.stdin.isatty())
-    except KeyboardInterrupt:
-        status = INTERRUPTED
-    except Terminated as end:
-        status = end.status
-    finally:
-        signals.leaving = True
-        console.close(_TIMEOUT if status > FAILED else math.inf)
-        signals.restore()
+    with Signals() as signals:
+        console = Console(options.output, sys.stdout, sys.stderr, colour=colour, on_closed=signals.cancel)
+        work = signals.task = asyncio.create_task(_work(options, console, signals))
+        try:
+            status: int = await work
+        except asyncio.CancelledError:
+            status = 128 + signals.number if signals.number else OK  # the latter: nobody reads the output any more
+        await console.close(_CLOSE_TIMEOUT if status > FAILED else None)
     if console.failure:
-        with suppress(OSError, ValueError):
-            sys.stderr.write(f"the output cannot be written: {console.failure}\n")
-            sys.stderr.flush()
+        console.report_failure()
         return FAILED
     return status
 
 
-def _run(options: argparse.Namespace, console: Console, signals: "_Signals", *, interactive: bool) -> int:
-    with ExitStack() as stack:
+async def _work(options: argparse.Namespace, console: Console, signals: Signals) -> int:
+    async with AsyncExitStack() as stack:
         try:
-            settings = _settings(options, console, stack)
+            settings = await _settings(options, console, stack)
             session = Session(console, settings.thing, settings.timeout)
-            _start(settings, session, console, stack)
-            if not interactive:
-                with _until_closed(console):
-                    run_script(session, console, signals.lines(sys.stdin.fileno()))
-                return FAILED if session.failed else OK
-            from jobs_sandbox.repl import run_repl
-
-            run_repl(session, console, settings)
-            return OK
+            await _start(settings, session, console, stack)
+            if options.device:
+                await _start_device(options.device, settings, session, console, stack)
         except StartError as error:
             console.error(error)
             return FAILED
         finally:
-            signals.leaving = True  # from here on, another signal does not wait for what is left to close
+            stack.callback(signals.leave)  # the first that happens at the end
+        if sys.stdin.isatty() and sys.stdout.isatty():
+            from jobs_sandbox.repl import Repl
+
+            repl = Repl(session, console, settings)
+            signals.interrupt = repl.interrupt
+            await repl.run()
+            return OK
+        lines = read_lines(sys.stdin.fileno(), console.warning)
+        return OK if await run_script(session, console, lines) else FAILED
 
 
-def _settings(options: argparse.Namespace, console: Console, stack: ExitStack) -> Settings:
+async def _settings(options: argparse.Namespace, console: Console, stack: AsyncExitStack) -> Settings:
     client_id = options.client_id or new_client_id()
     if options.local is None:
         endpoint, cert, key, region, thing = options.arguments
@@ -102,15 +88,7 @@ def _settings(options: argparse.Namespace, console: Console, stack: ExitStack) -
             endpoint_url=options.endpoint_url,
             timeout=options.timeout,
         )
-    from jobs_sandbox.local.embedded import local_iot
-    from jobs_sandbox.local.policies import read_policy
-
-    policy = None if options.policy is None else read_policy(options.policy)
-    local = stack.enter_context(local_iot(options.local, policy=policy))
-    stack.callback(os.environ.update, dict(os.environ))
-    stack.callback(os.environ.clear)
-    local.apply_to(os.environ)
-    _watch(local, stack, console)
+    local = await _start_local(options, console, stack)
     console.notice(local.join_instructions(), **local.as_json())
     for warning in local.warnings:
         console.warning(warning)
@@ -128,20 +106,44 @@ def _settings(options: argparse.Namespace, console: Console, stack: ExitStack) -
     )
 
 
-def _watch(local: Any, stack: ExitStack, console: Console) -> None:
-    """Warn when the embedded AWS IoT ends before it is stopped."""
-    stopping = threading.Event()
-    stack.callback(stopping.set)
+async def _start_local(options: argparse.Namespace, console: Console, stack: AsyncExitStack) -> Any:
+    """Start the embedded AWS IoT, whose operator's credentials are this process's from then on.
 
-    def wait() -> None:
-        how = local.wait_ended()
-        if not stopping.is_set():
-            console.warning(f"the local AWS IoT has ended ({how}): quit, and start again; what was in it is lost.")
+    Raises:
+        StartError: with the cause.
 
-    start_thread(wait, "watch")
+    """
+    from jobs_sandbox.local.embedded import local_iot
+    from jobs_sandbox.local.policies import read_policy
+
+    manager = local_iot(options.local, policy=None if options.policy is None else read_policy(options.policy))
+    starting = asyncio.create_task(in_thread(manager.__enter__))
+
+    async def stop() -> None:
+        await asyncio.wait({starting}, timeout=_LOCAL_TIMEOUT)  # if it is cancelled, it has begun all the same
+        if starting.done() and not starting.exception():
+            await in_thread(lambda: manager.__exit__(None, None, None))
+
+    stack.push_async_callback(stop)
+    local = await asyncio.shield(starting)
+    stack.callback(_restore, dict(os.environ))
+    local.apply_to(os.environ)
+
+    async def watch() -> None:
+        how = await in_thread(local.wait_ended)
+        console.warning(f"the local AWS IoT has ended ({how}): quit, and start again; what was in it is lost.")
+
+    watching = asyncio.create_task(watch())
+    stack.callback(watching.cancel)
+    return local
 
 
-def _start(settings: Settings, session: Session, console: Console, stack: ExitStack) -> None:
+def _restore(environment: dict[str, str]) -> None:
+    os.environ.clear()
+    os.environ.update(environment)
+
+
+async def _start(settings: Settings, session: Session, console: Console, stack: AsyncExitStack) -> None:
     """Ensure the thing, connect, open both streams.
 
     Raises:
@@ -159,86 +161,44 @@ def _start(settings: Settings, session: Session, console: Console, stack: ExitSt
         control = ControlPlane(settings)
         return control, control.ensure_thing()
 
-    ensured: Future[tuple[Any, bool]] = Future()
-    in_background(ensure_thing, ensured)
-    # While that is on the wire, the device SDK loads.
-    from jobs_sandbox.data_plane.client import DataPlane
+    ensuring = asyncio.create_task(in_thread(ensure_thing))
+    await asyncio.sleep(0)  # its thread has begun
+    from jobs_sandbox.data_plane.client import DataPlane  # while that is on the wire, the device SDK loads
 
+    seconds = settings.timeout + _GRACE_TIMEOUT
     try:
-        session.control, created = ensured.result(settings.timeout + GRACE)
+        session.control, created = await asyncio.wait_for(ensuring, seconds)
     except RequestFailed as error:
         raise StartError(error.message, cause=error.cause, next_step=error.next_step) from error
     except TimeoutError:
         raise StartError(
-            f"the control plane ({settings.control_plane}) did not answer within {settings.timeout + GRACE:g} s",
+            f"the control plane ({settings.control_plane}) did not answer within {seconds:g} s",
             cause="a slow network, a wrong region or --endpoint-url, or a proxy",
             next_step="try again with a larger --timeout.",
         ) from None
     if created:
         console.notice(f"created the thing {settings.thing}")
-    session.data = stack.enter_context(DataPlane(settings, session))
+    session.data = await stack.enter_async_context(DataPlane(settings, session))
     console.notice(f"connected to {settings.endpoint}:{settings.port} as {settings.client_id}; type help")
 
 
-@contextmanager
-def _until_closed(console: Console) -> Iterator[None]:
-    """When nobody reads the output any more, the script ends as if it ended there."""
-    try:
-        yield
-    except Terminated:
-        if not console.closed:
-            raise
+async def _start_device(
+    command: list[str], settings: Settings, session: Session, console: Console, stack: AsyncExitStack
+) -> None:
+    """Start the device under test.
 
+    Raises:
+        StartError: it cannot be started.
 
-class _Signals:
-    """SIGTERM and SIGHUP end the program in good order, and so may Ctrl-C; a second signal ends it at once."""
+    """
+    from jobs_sandbox.device import Device, device_environment
 
-    def __init__(self) -> None:
-        self.leaving = False
-        self._wake, self._waker = os.pipe()
-        os.set_blocking(self._waker, False)
-        self._previous_waker = signal.set_wakeup_fd(self._waker, warn_on_full_buffer=False)
-        self._terminal = None
-        with suppress(OSError, ValueError, AttributeError, termios.error):
-            self._terminal = termios.tcgetattr(sys.stdin.fileno())
-        self._previous = {
-            number: signal.signal(number, self._handle)
-            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-            if signal.getsignal(number) != signal.SIG_IGN  # nohup, or in the background
-        }
-
-    def restore(self) -> None:
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)
-
-        signal.set_wakeup_fd(self._previous_waker)
-        os.close(self._wake)
-        os.close(self._waker)
-
-    def lines(self, source: int) -> Iterator[bytes]:
-        """The lines of a file; unlike with a plain read, a signal in the instant before it begins is not lost."""
-        begun = b""
-        while True:
-            select.select([source, self._wake], [], [])  # after a signal, its handler raises here
-            chunk = os.read(source, 65536)
-            *lines, begun = (begun + chunk).split(b"\n")
-            yield from lines
-            if not chunk:
-                yield begun
-                return
-
-    def end_main(self) -> None:
-        """Wake the main thread, whatever it waits for, and make it end the program."""
-        if not self.leaving:
-            signal.pthread_kill(threading.main_thread().ident, signal.SIGTERM)  # type: ignore[arg-type]
-
-    def _handle(self, number: int, _: object) -> None:
-        if self.leaving:
-            if self._terminal:
-                with suppress(termios.error):
-                    termios.tcsetattr(sys.stdin.fileno(), termios.TCSANOW, self._terminal)
-            os._exit(128 + number)
-        if number == signal.SIGINT:
-            raise KeyboardInterrupt
-        self.leaving = True
-        raise Terminated(number)
+    session.device = device = Device(
+        command=command,
+        environment=device_environment(settings),
+        on_line=console.device,
+        flush=console.flush,
+        on_end=lambda how: console.notice(f"the device has ended: {how}"),
+    )
+    stack.push_async_callback(device.close)
+    await device.start()

@@ -1,11 +1,11 @@
 """The command table: parsing, dispatch, help and completion all come from it. Knows the planes as Protocols only."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import suppress
 from typing import NamedTuple, Protocol
 
 from jobs_sandbox import json_text
-from jobs_sandbox.blocks import Block, Pending
+from jobs_sandbox.blocks import Block
 from jobs_sandbox.documents import field_names
 from jobs_sandbox.errors import AlreadyExists, SandboxError, UsageError
 from jobs_sandbox.executions import Executions
@@ -22,46 +22,36 @@ from jobs_sandbox.parameters import (
     TIMEOUT,
     Parameter,
 )
-from jobs_sandbox.threads import in_background
-
-
-class ControlPlane(Protocol):
-    """What a fleet operator does; each call blocks and may raise `RequestFailed`."""
-
-    def create_job(self, job_id: str, document: str) -> Block:
-        """CreateJob."""
-
-    def delete_job(self, job_id: str) -> Block:
-        """DeleteJob."""
-
-
-class DataPlane(Protocol):
-    """What a device does; no call blocks."""
-
-    def get_pending_job_executions(self) -> Pending:
-        """GetPendingJobExecutions."""
-
-    def start_next_pending_job_execution(self) -> Pending:
-        """StartNextPendingJobExecution."""
-
-    def describe_job_execution(self, job_id: str) -> Pending:
-        """DescribeJobExecution."""
-
-    def update_job_execution(self, job_id: str, status: str) -> Pending:
-        """UpdateJobExecution."""
+from jobs_sandbox.planes import ControlPlane, DataPlane
 
 
 class Sandbox(Protocol):
-    """What the commands work on."""
+    """What the handler of a command works with."""
 
-    control: ControlPlane
-    data: DataPlane
+    @property
+    def data(self) -> DataPlane:
+        """The data plane."""
 
-    def wait(self, seconds: float | None, event: str | None) -> None:
+    def show(self, block: Block) -> None:
+        """Take the answer to the command; to be called in the very callback in which it arrives."""
+
+    async def operate(self, work: Callable[[ControlPlane], Block]) -> Block:
+        """Run ``work`` with the control plane, in a thread, and show the block that it returns."""
+
+    async def wait(self, seconds: float | None, event: str | None) -> None:
         """Wait for an event, or just so long."""
 
-    def show_help(self) -> None:
-        """Show `help_lines`."""
+    async def expect(self, job_id: str, status: str, seconds: float | None) -> None:
+        """Wait until this thing's execution of a job has that status, and show it."""
+
+    def show_connection(self) -> None:
+        """Show what a second client needs to connect."""
+
+    async def start_device(self) -> None:
+        """Start the device under test again."""
+
+    async def stop_device(self) -> None:
+        """Kill the device under test, as a power cut would."""
 
 
 class Quit(Exception):
@@ -76,9 +66,10 @@ class Command(NamedTuple):
         plane: the heading it stands under in the help.
         summary: one line for help and completion.
         parameters: its arguments.
-        handler: sends it; the pending answer, or None if it is done.
-        look: for a command that changes something, how to see whether it did; ``{0}`` is its first argument.
+        handler: does it, and shows its answer; a coroutine function.
+        check_with: for a command that changes something, how to see whether it did; ``{0}`` is its first argument.
         raises_events: whether events follow it.
+        waits: it is done when something has come, however long that takes.
 
     """
 
@@ -86,9 +77,10 @@ class Command(NamedTuple):
     plane: str
     summary: str
     parameters: tuple[Parameter, ...]
-    handler: Callable[..., Pending | None]
+    handler: Callable[..., Awaitable[None]]
     check_with: str = ""
     raises_events: bool = False
+    waits: bool = False
 
     @property
     def usage(self) -> str:
@@ -96,51 +88,64 @@ class Command(NamedTuple):
         return " ".join([self.name, *(parameter.name for parameter in self.parameters)])
 
 
-def _create_job(sandbox: Sandbox, job_id: str, document: str) -> Pending:
-    pending = Pending()
-
-    def create() -> Block:
-        try:
-            return sandbox.control.create_job(job_id, document)
-        except AlreadyExists as error:
-            if error.retried:
-                ours = _is_ours(sandbox.data.describe_job_execution(job_id), document)
-                if ours:
-                    body = {"description": None, "jobArn": error.job_arn, "jobId": job_id}
-                    note = "the first answer was lost and the retry found the job there, with this document"
-                    return Block("CreateJobOutput", body, note=note)
-                error.uncertain = ours is None
+async def _create_job(sandbox: Sandbox, job_id: str, document: str) -> None:
+    try:
+        await sandbox.operate(lambda control: control.create_job(job_id, document))
+    except AlreadyExists as error:
+        if not error.retried:
             raise
+        ours = await _is_ours(sandbox, job_id, document)
+        if not ours:
+            raise error.replace(uncertain=ours is None) from error
+        body = {"description": None, "jobArn": error.job_arn, "jobId": job_id}
+        note = "the first answer was lost and the retry found the job there, with this document"
+        sandbox.show(Block("CreateJobOutput", body, note=note))
 
-    in_background(create, pending)
-    return pending
 
-
-def _is_ours(described: Pending, document: str) -> bool | None:
+async def _is_ours(sandbox: Sandbox, job_id: str, document: str) -> bool | None:
     """Whether the job that exists carries the document that was to be created; None if that cannot be seen."""
     with suppress(SandboxError):
-        match described.result().body:
+        described = await sandbox.data.describe_job_execution(lambda _: None, job_id, {})
+        match described.body:
             case {"execution": {"jobDocument": found}}:
                 return json_text.same_json(json_text.loads(document), found)
     return None
 
 
-def _delete_job(sandbox: Sandbox, job_id: str) -> Pending:
-    pending = Pending()
-    in_background(lambda: sandbox.control.delete_job(job_id), pending)
-    return pending
+async def _delete_job(sandbox: Sandbox, job_id: str) -> None:
+    await sandbox.operate(lambda control: control.delete_job(job_id))
 
 
-def _wait(sandbox: Sandbox, what: str, limit: str | None = None) -> None:
+async def _get_pending(sandbox: Sandbox) -> None:
+    await sandbox.data.get_pending_job_executions(sandbox.show)
+
+
+async def _start_next(sandbox: Sandbox) -> None:
+    await sandbox.data.start_next_pending_job_execution(sandbox.show, {})
+
+
+async def _describe(sandbox: Sandbox, job_id: str) -> None:
+    await sandbox.data.describe_job_execution(sandbox.show, job_id, {})
+
+
+async def _update(sandbox: Sandbox, job_id: str, status: str) -> None:
+    await sandbox.data.update_job_execution(sandbox.show, job_id, status, {})
+
+
+async def _wait(sandbox: Sandbox, what: str, limit: str | None = None) -> None:
     if what in EVENTS:
-        sandbox.wait(None if limit is None else float(limit), what)
+        await sandbox.wait(None if limit is None else float(limit), what)
     elif limit is not None:
         raise UsageError("a timeout goes with an event.", next_step=f"usage: {COMMANDS['wait'].usage}")
     else:
-        sandbox.wait(float(what), None)
+        await sandbox.wait(float(what), None)
 
 
-def _quit(_: Sandbox) -> None:
+async def _help(sandbox: Sandbox) -> None:
+    sandbox.show(Block("Help", {"lines": help_lines()}))
+
+
+async def _quit(_: Sandbox) -> None:
     raise Quit
 
 
@@ -170,14 +175,14 @@ COMMANDS = {
             _DATA,
             "list this thing's executions that are not terminal",
             (),
-            lambda sandbox: sandbox.data.get_pending_job_executions(),
+            _get_pending,
         ),
         Command(
             "start-next-pending-job-execution",
             _DATA,
             "move the next queued execution to IN_PROGRESS",
             (),
-            lambda sandbox: sandbox.data.start_next_pending_job_execution(),
+            _start_next,
             "`get-pending-job-executions` shows whether an execution was started",
         ),
         Command(
@@ -185,19 +190,19 @@ COMMANDS = {
             _DATA,
             "show this thing's execution of a job, or of $next",
             (JOB_OR_NEXT,),
-            lambda sandbox, job_id: sandbox.data.describe_job_execution(job_id),
+            _describe,
         ),
         Command(
             "update-job-execution",
             _DATA,
             "set the status of this thing's execution of a job",
             (JOB, STATUS),
-            lambda sandbox, job_id, status: sandbox.data.update_job_execution(job_id, status),
+            _update,
             "`update-job-execution {0} {1}` again tells: it is accepted, or rejected with the executionState",
             raises_events=True,
         ),
         Command("wait", _MISC, "wait some seconds, or for an event", (SECONDS_OR_EVENT, TIMEOUT), _wait),
-        Command("help", _MISC, "show the commands", (), lambda sandbox: sandbox.show_help()),
+        Command("help", _MISC, "show the commands", (), _help),
         Command("quit", _MISC, "leave (exit and Ctrl-D too)", (), _quit),
     )
 }
@@ -209,6 +214,38 @@ class Invocation(NamedTuple):
 
     command: Command
     arguments: list[str]
+
+    @property
+    def label(self) -> str:
+        """The command and its first argument, to name its answer when that comes late."""
+        return " ".join([self.command.name, *self.arguments[:1]])
+
+    @property
+    def check_with(self) -> str:
+        """How to see whether it was carried out, or ``""`` for a command that changes nothing."""
+        return self.command.check_with.format(*self.arguments)
+
+    @property
+    def update(self) -> tuple[str, str] | tuple[()]:
+        """Job id and status of an update, else nothing."""
+        return (self.arguments[0], self.arguments[1]) if self.command.handler is _update else ()
+
+    @property
+    def attempt(self) -> tuple[str, str] | None:
+        """Job id and status that this command may give an execution; ``""`` for whichever is the next."""
+        attempts = {_create_job: "QUEUED", _start_next: "IN_PROGRESS"}
+        if status := attempts.get(self.command.handler):
+            return self.arguments[0] if self.arguments else "", status
+        return self.update or None
+
+    @property
+    def is_answered(self) -> bool:
+        """Whether a service answers it: then its answer is shown even when nobody waits for it any more."""
+        return self.command.plane != _MISC and not self.command.waits
+
+    async def run(self, sandbox: Sandbox) -> None:
+        """Do it."""
+        await self.command.handler(sandbox, *self.arguments)
 
 
 def parse(line: str) -> Invocation | None:

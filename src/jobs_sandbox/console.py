@@ -1,24 +1,27 @@
-"""The one writer of the terminal: a queue and a thread, so that no SDK thread ever waits for a terminal."""
+"""The one writer of the terminal: a queue and a task, so that nothing else waits for a terminal."""
 
-import math
-import threading
+import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import partial
 from itertools import groupby
 from typing import NamedTuple, TextIO
 
 from jobs_sandbox.blocks import Block
 from jobs_sandbox.errors import SandboxError
-from jobs_sandbox.formatting import block_json, block_text, error_json, error_text, escape_lines, json_line
-from jobs_sandbox.threads import start_thread, wait_for
+from jobs_sandbox.formatting import block_json, block_text, error_json, error_text, escape, escape_lines, json_line
+from jobs_sandbox.threads import in_thread
 
-# While the terminal is blocked, so many events wait, with so many bytes of payload; later ones are counted only.
+# While output is blocked, so many events wait, with so many bytes of payload; later ones are counted only.
 EVENT_LIMIT = 20_000
 EVENT_BYTES = 16 * 2**20
 
-_COLOURS = {"response": "\x1b[32m", "event": "\x1b[36m", "rejected": "\x1b[31m", "warning": "\x1b[35m"}
-_PLAIN = "\x1b[0m"
+_TOO_SLOW = "the terminal was blocked, or too slow for them"
+
+_TO_STDOUT = ("response", "rejected", "event", "echo")
+
+Write = Callable[[], None]
 
 
 class _Item(NamedTuple):
@@ -30,8 +33,10 @@ class _Item(NamedTuple):
 class Console:
     """Writes blocks to stdout and everything about the program itself to stderr, each in one piece.
 
+    To be made on the event loop, whose other tasks never wait for a write.
+
     Attributes:
-        paint: calls the function that it is given, which writes, when that does not disturb a prompt.
+        paint: awaited with a function that writes and may block; runs it when that does not disturb a prompt.
         closed: stdout takes nothing any more.
         failure: why, or ``""`` when its reader has simply gone.
 
@@ -44,102 +49,111 @@ class Console:
         stderr: TextIO,
         *,
         colour: bool = False,
-        on_closed: Callable[[], None] = lambda: None,
+        on_closed: Callable[[], object] = lambda: None,
     ) -> None:
         self._json = output == "json"
         self._stdout = stdout
         self._stderr = stderr
         self._colour = colour and not self._json
         self._on_closed = on_closed
-        self.paint: Callable[[Callable[[], None]], None] = lambda write: write()
+        self.paint: Callable[[Write], Awaitable[None]] = in_thread
         self.closed = False
         self.failure = ""
-        self._changed = threading.Condition()
         self._items: deque[_Item] = deque()
         self._events = self._event_bytes = self._dropped = 0
         self._put = self._written = 0
-        self._ending = self._ended = False
-        start_thread(self._write_all, "console")
+        self._has_items = asyncio.Event()
+        self._progress = asyncio.Condition()
+        self._writer = asyncio.create_task(self._write_all())
 
-    def response(self, answer: Block) -> None:
+    def response(self, block: Block) -> None:
         """Show the answer to a request."""
-        self._enqueue(_Item("response", answer))
+        self._enqueue(_Item("response", block))
 
-    def rejected(self, answer: Block) -> None:
+    def rejected(self, block: Block) -> None:
         """Show that the service rejected a request."""
-        self._enqueue(_Item("rejected", answer))
+        self._enqueue(_Item("rejected", block))
 
-    def event(self, answer: Block) -> None:
-        """Show an event; when too many wait for a blocked terminal, count it instead."""
-        with self._changed:
-            if self._events >= EVENT_LIMIT or self._event_bytes >= EVENT_BYTES:
-                self._dropped += 1
-                return
-            self._events += 1
-            self._event_bytes += len(answer.payload)
-            self._enqueue(_Item("event", answer))
+    def event(self, block: Block) -> None:
+        """Show an event; when too many wait to be written, count it instead."""
+        if self._events >= EVENT_LIMIT or self._event_bytes >= EVENT_BYTES:
+            self._put += not self._dropped  # the line that tells their number: `flush` waits for it, too
+            self._dropped += 1
+            return
+        self._events += 1
+        self._event_bytes += len(block.payload)
+        self._enqueue(_Item("event", block))
 
     def error(self, error: SandboxError, **place: object) -> None:
         """Report a failure; ``place`` is the ``line`` and ``command`` of a script that failed."""
         self._enqueue(_Item("warning", error, place))
 
     def warning(self, message: str) -> None:
-        """Tell something that the user should know."""
+        """Say something that the user should know."""
         self._enqueue(_Item("warning", message))
 
     def notice(self, message: str, **fields: object) -> None:
-        """Tell what the program does; as JSON, with ``fields`` instead of the message where there are any."""
+        """Say what the program does; as JSON, with ``fields`` instead of the message where there are any."""
         self._enqueue(_Item("notice", message, fields))
 
-    def flush(self) -> None:
-        """Wait until all that was enqueued before is written, or cannot be."""
-        with self._changed:
-            put = self._put
-            wait_for(self._changed, lambda: self._written >= put)
+    def device(self, line: str) -> None:
+        """Show a line that the device under test has printed."""
+        self._enqueue(_Item("device", line))
 
-    def close(self, patience: float = math.inf) -> None:
-        """Write what is left, for so many seconds at most, and end the writer."""
-        with self._changed:
-            self._ending = True
-            self._changed.notify_all()
-            wait_for(self._changed, lambda: self._ended, patience)
+    def echo(self, line: str) -> None:
+        """Show on stdout what was typed, where the blocks that follow belong to."""
+        self._enqueue(_Item("echo", line))
+
+    async def flush(self) -> None:
+        """Wait until all that was enqueued before is written, or cannot be."""
+        put = self._put
+        async with self._progress:
+            await self._progress.wait_for(lambda: self._written >= put)
+
+    async def close(self, seconds: float | None = None) -> None:
+        """Write what is left, for so many seconds at most (None: as long as it takes), and end the writer."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self.flush(), seconds)
+        self._writer.cancel()
+
+    def report_failure(self) -> None:
+        """Say on stderr, if that is possible, why stdout takes nothing any more. Blocks; for the very end."""
+        message = f"the output cannot be written: {self.failure}"
+        with suppress(OSError, ValueError):
+            self._stderr.write(json_line({"type": "Error", "message": message}) if self._json else f"{message}\n")
+            self._stderr.flush()
 
     def _enqueue(self, item: _Item) -> None:
-        with self._changed:
-            self._items.append(item)
-            self._put += 1
-            self._changed.notify_all()
+        self._items.append(item)
+        self._put += 1
+        self._has_items.set()
 
-    def _write_all(self) -> None:
+    async def _write_all(self) -> None:
         while True:
-            with self._changed:
-                self._changed.wait_for(lambda: self._items or self._ending)
-                if not self._items:
-                    self._ended = True
-                    self._changed.notify_all()
-                    return
-                batch, self._items = self._items, deque()
-                if self._dropped:
-                    batch.append(_Item("warning", f"{self._dropped} events were dropped: the terminal was blocked"))
-                    self._put += 1
-                    self._dropped = 0
+            await self._has_items.wait()
+            batch, self._items = self._items, deque()
+            if self._dropped:
+                batch.append(_Item("warning", f"{self._dropped} events were dropped: {_TOO_SLOW}"))
+                self._dropped = 0
             if not self.closed:
                 try:
-                    self.paint(partial(self._write, batch))
-                except Exception as error:  # whatever it is, who waits for this thread must not wait for ever
+                    await self.paint(partial(self._write, batch))
+                except Exception as error:  # whatever it is, who waits for this task must not wait for ever
                     self.failure = "" if isinstance(error, BrokenPipeError) else str(error) or type(error).__name__
                     self.closed = True
                     self._on_closed()
-            with self._changed:
+            events = [item.content for item in batch if item.kind == "event"]
+            self._events -= len(events)
+            self._event_bytes -= sum(len(event.payload) for event in events if isinstance(event, Block))
+            if not self._items and not self._dropped:
+                self._has_items.clear()
+            async with self._progress:
                 self._written += len(batch)
-                events = [item.content for item in batch if item.kind == "event"]
-                self._events -= len(events)
-                self._event_bytes -= sum(len(event.payload) for event in events if isinstance(event, Block))
-                self._changed.notify_all()
+                self._progress.notify_all()
 
     def _write(self, batch: deque[_Item]) -> None:
-        """Write a batch; stderr may be gone, and stdout goes on."""
-        for to_stdout, items in groupby(batch, lambda item: isinstance(item.content, Block)):
+        """Write a batch, in a thread; stderr may be gone, and stdout goes on."""
+        for to_stdout, items in groupby(batch, lambda item: item.kind in _TO_STDOUT):
             stream = self._stdout if to_stdout else self._stderr
             try:
                 for item in items:
@@ -155,11 +169,12 @@ class Console:
             text = block_json(content) if self._json else block_text(content)
         elif isinstance(content, SandboxError):
             text = error_json(content, fields or {}) if self._json else error_text(content, fields or {})
-        elif self._json:
+        elif self._json and kind != "echo":
             text = json_line({"type": kind.title()} | (fields or {"message": content}))
         else:
-            text = escape_lines(content) + "\n"
-        if self._colour and kind in _COLOURS and stream.isatty():
-            first, rest = text.split("\n", 1)
-            text = f"{_COLOURS[kind]}{first}{_PLAIN}\n{rest}"
+            text = f"device: {escape(content)}\n" if kind == "device" else escape_lines(content) + "\n"
+        if self._colour and stream.isatty():
+            from jobs_sandbox.colours import coloured  # Pygments, which only a terminal needs
+
+            return coloured(text, kind)
         return text

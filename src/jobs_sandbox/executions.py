@@ -1,7 +1,6 @@
 """What this session has learnt about the thing's job executions, from every answer and event. Pure."""
 
 import re
-import threading
 from typing import Any, NamedTuple, TypeGuard
 
 from jobs_sandbox.blocks import CHANGED, REJECTED, Block
@@ -29,10 +28,9 @@ class _Listing(NamedTuple):
 
 
 class Executions:
-    """Job ids, and the status of each execution as last heard. Thread-safe."""
+    """Job ids, and the status of each execution as last heard."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
         self._status: dict[str, str] = {}  # by job id, the most recently named one last
         self._listed = False  # a list of what is pending was heard
         self._more = False  # and it may have been cut
@@ -45,45 +43,40 @@ class Executions:
 
     def counts(self) -> tuple[int, int] | None:
         """How many executions are queued and in progress, at least; None when nothing was heard yet."""
-        with self._lock:
-            statuses = list(self._status.values())
-            return (statuses.count("QUEUED"), statuses.count("IN_PROGRESS")) if self._listed else None
+        statuses = list(self._status.values())
+        return (statuses.count("QUEUED"), statuses.count("IN_PROGRESS")) if self._listed else None
 
     def job_ids(self) -> dict[str, str]:
         """Every job id seen, with what is known of its execution: pending ones first, then the most recent."""
-        with self._lock:
-            recent = list(reversed(self._status.items()))
+        recent = list(reversed(self._status.items()))
         return dict(sorted(recent, key=lambda item: item[1] not in PENDING))
 
     def attempt(self, job_id: str, status: str) -> None:
         """A command of this program is about to give an execution this status; ``""`` is whichever is the next."""
-        with self._lock:
-            self._attempts.pop(job_id, None)
-            self._attempts[job_id] = status
-            _forget_the_oldest(self._attempts)
+        self._attempts.pop(job_id, None)
+        self._attempts[job_id] = status
+        _forget_the_oldest(self._attempts)
 
     def give_up(self, job_id: str) -> None:
         """The command that `attempt` told of has failed for certain."""
-        with self._lock:
-            self._attempts.pop(job_id, None)
+        self._attempts.pop(job_id, None)
 
     def learn(self, answer: Block, job_id: str = "", status: str = "") -> None:
         """Take in an answer or an event; ``job_id`` and ``status`` are those that the request named, if it did."""
         title, body = answer.title, answer.body or {}
         state = _state(body)
-        with self._lock:
-            for seen in filter(is_job_id, [*_job_ids(body), job_id if state or title != REJECTED else ""]):
-                self._touch(seen)
-            if title in (REJECTED, STARTED, UPDATED):
-                self._attempts.pop(job_id, None)
-            if title == "DeleteJobOutput":
-                self._status.pop(str(body.get("jobId")), None)
-            elif listed := _listed(answer):
-                self._take_list(listed)
-            elif isinstance(execution := body.get("execution"), dict):
-                self._set(execution.get("jobId"), execution.get("status"))
-            elif title in (REJECTED, UPDATED):
-                self._set(job_id, state or (status if title == UPDATED else ""))
+        for seen in filter(is_job_id, [*_job_ids(body), job_id if state or title != REJECTED else ""]):
+            self._touch(seen)
+        if title in (REJECTED, STARTED, UPDATED):
+            self._attempts.pop(job_id, None)
+        if title == "DeleteJobOutput":
+            self._status.pop(str(body.get("jobId")), None)
+        elif listed := _listed(answer):
+            self._take_list(listed)
+        elif isinstance(execution := body.get("execution"), dict):
+            self._set(execution.get("jobId"), execution.get("status"))
+        elif title in (REJECTED, UPDATED):
+            self._set(job_id, state or (status if title == UPDATED else ""))
 
     def changes(self, pending: Block) -> dict[str, Any]:
         """What a GetPendingJobExecutions answer shows that was not known: ``{jobId: {"was": …, "now": …}}``.
@@ -95,10 +88,9 @@ class Executions:
         if not listed:
             return {}
         now, cut = listed
-        with self._lock:
-            was = {job_id: status if status in PENDING else None for job_id, status in self._status.items()}
-            unknown = {job_id for job_id, status in self._status.items() if status == _UNKNOWN}
-            attempts = dict(self._attempts)
+        was = {job_id: status if status in PENDING else None for job_id, status in self._status.items()}
+        unknown = {job_id for job_id, status in self._status.items() if status == _UNKNOWN}
+        attempts = dict(self._attempts)
         found = {}
         for job_id in sorted(was.keys() | now.keys()):
             before, after = was.get(job_id), now.get(job_id)

@@ -13,8 +13,8 @@ MAX_DEPTH = 100
 _TOKEN = re.compile(r'"[^"\\\n]*+(?:\\.[^"\\\n]*+)*+"?|([\[{])|[\]}]')
 
 
-def loads(text: str | bytes) -> Any:
-    """Parse JSON text.
+def loads(text: str | bytes, *, strict: bool = True) -> Any:
+    """Parse JSON text; unless ``strict``, NaN and Infinity as well, which some services send.
 
     Raises:
         json.JSONDecodeError: it is not JSON, and where that shows.
@@ -26,7 +26,7 @@ def loads(text: str | bytes) -> Any:
         text = text.decode(json.detect_encoding(text))
     if is_too_deep(text):
         raise ValueError(f"nested more than {MAX_DEPTH} levels deep")
-    return json.loads(text, parse_constant=_no_constant, parse_int=_integer)
+    return json.loads(text, parse_constant=_no_constant if strict else float, parse_int=_integer)
 
 
 def is_too_deep(text: str) -> bool:

@@ -55,6 +55,16 @@ class DataPlane(Protocol):
         """UpdateJobExecution."""
 
 
+class Device(Protocol):
+    """The process of the device under test."""
+
+    async def start(self) -> None:
+        """Start it; raises `RequestFailed` if it cannot be started or runs already."""
+
+    async def stop(self) -> None:
+        """Kill it, as a power cut would."""
+
+
 class Listener(Protocol):
     """Receives what the data plane sees, on the event loop; no method blocks or raises."""
 

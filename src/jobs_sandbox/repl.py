@@ -1,45 +1,29 @@
-"""The prompt: completion, toolbar, loop. With `history` the only importer of prompt_toolkit."""
+"""Commands from a prompt: reads a line, runs it, and again. With its neighbours the only user of prompt_toolkit."""
 
-import asyncio
 import os
-import re
 import sys
-import termios
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
 
 from prompt_toolkit import PromptSession
-from prompt_toolkit.application import create_app_session, run_in_terminal
 from prompt_toolkit.auto_suggest import AutoSuggestFromHistory
-from prompt_toolkit.completion import CompleteEvent, Completer, Completion, PathCompleter
-from prompt_toolkit.document import Document
+from prompt_toolkit.buffer import Buffer
 from prompt_toolkit.filters import Condition
-from prompt_toolkit.output import ColorDepth
-from prompt_toolkit.output.plain_text import PlainTextOutput
+from prompt_toolkit.key_binding import KeyBindings
+from prompt_toolkit.output import ColorDepth, DummyOutput
 from prompt_toolkit.utils import is_dumb_terminal
 
-from jobs_sandbox.commands import Quit, complete
+from jobs_sandbox.commands import Quit
 from jobs_sandbox.console import Console
 from jobs_sandbox.errors import Rejected, SandboxError
-from jobs_sandbox.executions import Executions
 from jobs_sandbox.history import open_history
 from jobs_sandbox.lines import is_open_document, logical_lines
 from jobs_sandbox.session import Session
 from jobs_sandbox.settings import Settings
+from jobs_sandbox.terminal import Bar, DumbPainter, Painter, TerminalInput, keys_unseen, write_out
+from jobs_sandbox.typing_aids import DocumentLexer, TableCompleter
 
 PROMPT = "jobs-sandbox> "
-_FILE = "file://"
-
-
-def run_repl(session: Session, console: Console, settings: Settings) -> None:
-    """Prompt, run, and again, until quit or Ctrl-D."""
-    if is_dumb_terminal():
-        with create_app_session(output=PlainTextOutput(sys.stdout)):  # writes no escape sequence at all
-            Repl(session, console, settings).run()
-    else:
-        Repl(session, console, settings).run()
+_MENU_ROWS = 6
 
 
 class Repl:
@@ -49,49 +33,112 @@ class Repl:
         self._session = session
         self._console = console
         self._settings = settings
+        self._running = ""  # the line that is being run
+        self._running_since = 0.0
+        keys = TerminalInput(sys.stdin)
+        self._dumb = DumbPainter(PROMPT, self._typed) if is_dumb_terminal() else None
+        self._painter = self._dumb or Painter(keys)
         self._prompt: PromptSession[str] = PromptSession(
             PROMPT,
-            completer=_TableCompleter(session.executions),
+            input=keys,
+            output=DummyOutput() if self._dumb else None,
+            completer=TableCompleter(session.executions),
+            lexer=DocumentLexer(),
             history=open_history(console.warning),
             auto_suggest=AutoSuggestFromHistory(),
             bottom_toolbar=self._toolbar,
             enable_suspend=True,
+            enable_open_in_editor=True,
+            tempfile_suffix=".json",
             refresh_interval=1.0,  # the toolbar counts seconds
             multiline=Condition(lambda: is_open_document(self._prompt.default_buffer.text)),
             prompt_continuation=lambda width, *_: " " * width,
+            key_bindings=self._key_bindings(),
             color_depth=ColorDepth.DEPTH_1_BIT if "NO_COLOR" in os.environ else None,
         )
+        self._prompt.default_buffer.on_text_changed += self._dumb.show if self._dumb else self._reserve_rows
+        self._bar = Bar(
+            keys,
+            self._prompt.output,
+            self._prompt.color_depth,
+            text=self._toolbar,
+            on_interrupt=session.waiting.interrupt,
+            before_drawing=self._painter.written,
+        )
 
-    def run(self) -> None:
+    async def run(self) -> None:
         """Prompt, run, and again, until quit or Ctrl-D."""
-        painter = _Painter(self._prompt)
-        self._console.paint = painter
+        self._console.paint = self._painter
         self._session.on_change = self._redraw
         self._session.learn_pending()
-        with _keys_unseen():
+        with keys_unseen():
             while True:
                 try:
-                    self._console.flush()
-                    with painter.prompting():
-                        text = self._prompt.prompt(pre_run=painter.wait_for_writes)
-                    for line in logical_lines(text):
-                        self._run(line)
+                    await self._console.flush()
+                    text = await self._ask()
+                    async with self._bar.shown():
+                        await self._run_lines(text)
                 except KeyboardInterrupt:
                     continue
                 except (EOFError, Quit):
                     return
 
-    def _redraw(self) -> None:
-        with suppress(RuntimeError, AttributeError):  # the prompt ends in this moment
-            self._prompt.app.invalidate()
+    def interrupt(self) -> None:
+        """What Ctrl-C does, and a SIGINT from elsewhere: drop the line, or stop waiting for an answer."""
+        app = self._prompt.app
+        if not app.is_running:
+            self._session.waiting.interrupt()
+        elif not app.is_done:
+            buffer = self._prompt.default_buffer
+            buffer.cursor_position = len(buffer.text)
+            buffer.insert_text("^C")
+            app.exit(exception=KeyboardInterrupt())
 
-    def _run(self, line: str) -> None:
+    async def _ask(self) -> str:
+        """Show the prompt, and return what was typed.
+
+        Raises:
+            KeyboardInterrupt: the line was dropped.
+            EOFError: the user leaves.
+
+        """
+        self._prompt.reserve_space_for_menu = 0
+        await self._painter.written()
+        if not self._dumb:
+            return await self._prompt.prompt_async(handle_sigint=False)
+        self._dumb.begin()
         try:
-            self._session.run(line)
-        except Rejected:
-            pass  # its block has been shown
-        except SandboxError as error:
-            self._console.error(error)
+            return await self._prompt.prompt_async(handle_sigint=False)
+        finally:
+            write_out("\n")
+
+    def _typed(self) -> str | None:
+        """What stands at the prompt; None while there is none."""
+        app = self._prompt.app
+        return self._prompt.default_buffer.text if app.is_running and not app.is_done else None
+
+    async def _run_lines(self, text: str) -> None:
+        lines = [line for line in logical_lines(text) if line.strip()]
+        for line in lines:
+            if len(lines) > 1:  # so that it can be told which block belongs to which
+                self._console.echo(PROMPT + line)
+            self._running, self._running_since = line.split("\n")[0], time.monotonic()
+            try:
+                await self._session.run(line)
+            except Rejected:
+                pass  # its block has been shown
+            except SandboxError as error:
+                self._console.error(error)
+            finally:
+                self._running = ""
+
+    def _reserve_rows(self, buffer: Buffer) -> None:
+        """Keep rows for the menu only while something is typed: in a low window, blocks need them."""
+        self._prompt.reserve_space_for_menu = _MENU_ROWS if buffer.text else 0
+
+    def _redraw(self) -> None:
+        self._prompt.app.invalidate()
+        self._bar.app.invalidate()
 
     def _toolbar(self) -> str:
         state, settings = self._session.state, self._settings
@@ -99,119 +146,14 @@ class Repl:
             state += f" for {time.monotonic() - self._session.since:.0f} s"
         counts = self._session.executions.counts()
         queued, in_progress = ("?", "?") if counts is None else counts
-        return " │ ".join(
-            [
-                f" {state}",
-                f"{queued}{'+' if self._session.executions.more else ''} queued, {in_progress} in progress",
-                settings.thing,
-                f"{settings.endpoint}:{settings.port}",
-            ]
-        )
+        more = "+" if self._session.executions.more else ""
+        parts = [f" {state}"]
+        if self._running:
+            parts.append(f"{self._running[:40]}: {time.monotonic() - self._running_since:.0f} s, Ctrl-C stops waiting")
+        parts += [f"{queued}{more} queued, {in_progress} in progress", settings.thing]
+        return " │ ".join([*parts, f"{settings.endpoint}:{settings.port}"])
 
-
-class _TableCompleter(Completer):
-    """Completions from the command table, and file names after ``file://``."""
-
-    def __init__(self, executions: Executions) -> None:
-        self._executions = executions
-        self._paths = PathCompleter(expanduser=True)
-
-    def get_completions(self, document: Document, complete_event: CompleteEvent) -> Iterator[Completion]:
-        text = document.text_before_cursor
-        if is_file := re.match(rf"\s*create-job\s+\S+\s+{_FILE}(.*)", text):
-            yield from self._paths.get_completions(Document(is_file[1]), complete_event)
-            return
-        for candidate, meaning, replaced in complete(text, self._executions):
-            yield Completion(candidate, -replaced, display_meta=meaning)
-
-
-@contextmanager
-def _keys_unseen() -> Iterator[None]:
-    """What is typed between two prompts is not echoed among the blocks; the next prompt takes and shows it."""
-    terminal = sys.stdin.fileno()
-    before = termios.tcgetattr(terminal)
-    unseen = before[:]
-    unseen[3] &= ~termios.ECHO
-    termios.tcsetattr(terminal, termios.TCSANOW, unseen)
-    try:
-        yield
-    finally:
-        with suppress(termios.error):  # the terminal may be gone
-            termios.tcsetattr(terminal, termios.TCSANOW, before)
-
-
-class _Painter:
-    """Writes above the prompt while one is shown, and straight to the terminal otherwise."""
-
-    def __init__(self, prompt: "PromptSession[str]") -> None:
-        self._prompt = prompt
-        self._lock = threading.Lock()
-        self._dumb = is_dumb_terminal()
-        self._prompting = False
-
-    @contextmanager
-    def prompting(self) -> Iterator[None]:
-        """While the prompt is shown."""
-        self._prompting = True
-        try:
-            yield
-        finally:
-            self._prompting = False
-
-    def wait_for_writes(self) -> None:
-        """Hold the first drawing of the prompt until a write that has begun without it is done."""
-        with self._lock:
-            pass
-
-    def __call__(self, write: Callable[[], None]) -> None:
-        """Write; on the console's own thread."""
-        app = self._prompt.app
-        with self._lock:
-            loop = app.loop if app.is_running else None
-            if loop is None:
-                self._write_plainly(write)
-                return
-        once = _Once(write)
-        done = threading.Event()
-
-        def draw() -> None:
-            asyncio.ensure_future(run_in_terminal(once)).add_done_callback(lambda _: done.set())
-
-        try:
-            loop.call_soon_threadsafe(draw)
-            while not done.wait(0.1) and app.loop is loop:
-                pass
-        except RuntimeError:  # the prompt has just ended, and its loop with it
-            pass
-        once()
-        if once.error:
-            raise once.error
-
-    def _write_plainly(self, write: Callable[[], None]) -> None:
-        """Write below what is typed on a terminal that cannot move its cursor, and show that again."""
-        typing = self._dumb and self._prompting
-        if typing:
-            sys.stdout.write("\n")
-        write()
-        if typing:
-            sys.stdout.write(PROMPT + self._prompt.default_buffer.text)
-            sys.stdout.flush()
-
-
-class _Once:
-    """Calls a function the first time only, whichever thread comes first, and keeps its error."""
-
-    def __init__(self, call: Callable[[], None]) -> None:
-        self._call = call
-        self._lock = threading.Lock()
-        self._called = False
-        self.error: Exception | None = None
-
-    def __call__(self) -> None:
-        with self._lock:
-            if not self._called:
-                self._called = True
-                try:
-                    self._call()
-                except Exception as error:  # the console's to judge
-                    self.error = error
+    def _key_bindings(self) -> KeyBindings:
+        bindings = KeyBindings()
+        bindings.add("c-c")(lambda _: self.interrupt())
+        return bindings

@@ -1,31 +1,37 @@
-"""One session: runs lines, waits for answers, takes in events. Knows the planes and the terminal as Protocols only."""
+"""One session: a line → a task; its answer, late or not; events. Knows the planes as Protocols only."""
 
-import threading
+import asyncio
 import time
-from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
 
-from jobs_sandbox.blocks import REJECTED, STREAM_TOPICS, Block, Pending
-from jobs_sandbox.commands import ControlPlane, DataPlane, Quit, help_lines, parse
+from jobs_sandbox.blocks import MISSED, REJECTED, Block
+from jobs_sandbox.commands import Invocation, parse
 from jobs_sandbox.console import Console
-from jobs_sandbox.errors import Rejected, RequestFailed, SandboxError
+from jobs_sandbox.errors import RequestFailed, SandboxError, UsageError
 from jobs_sandbox.executions import Executions
-from jobs_sandbox.threads import wait_for
+from jobs_sandbox.planes import ControlPlane, DataPlane, Device
+from jobs_sandbox.threads import in_thread
+from jobs_sandbox.waiting import Waiting
 
 # The data plane's own timer runs out first and knows the cause; this one is for a control plane that does not.
-_GRACE_TIMEOUT = 1.0
+_GRACE_TIMEOUT = 1.0  # seconds
 
 
 class Session:
-    """What the commands work on, and what the data plane tells.
+    """Runs commands, and receives what the data plane sees. All of it on the event loop.
 
     Attributes:
         control, data: the planes, set once they are there.
-        known: what was learnt about the thing's executions.
+        thing, timeout: its name, and the seconds that each request may take.
+        waiting: where it waits.
+        join: what a second client needs to connect.
+        device: the device under test, if there is one.
+        executions: what was learnt about the thing's executions.
         state: of the connection: ``connecting``, ``connected``, ``reconnecting`` or ``stopped``.
         since: when that state began, on the monotonic clock.
-        failed: a command of a script failed.
-        on_change: called after an event or a change of state, from any thread.
+        on_change: called after an answer, an event or a change of state.
 
     """
 
@@ -34,124 +40,103 @@ class Session:
 
     def __init__(self, console: Console, thing: str, timeout: float) -> None:
         self._console = console
-        self._thing = thing
-        self._timeout = timeout
+        self.thing = thing
+        self.timeout = timeout
         self.executions = Executions()
+        self.join: dict[str, Any] = {}
+        self.device: Device | None = None
         self.state = "connecting"
         self.since = time.monotonic()
-        self.failed = False
-        self.on_change: Callable[[], None] = lambda: None
-        self._arrived = threading.Condition()
-        self._unclaimed: Counter[str] = Counter()
+        self.on_change: Callable[[], object] = lambda: None
+        self.waiting = Waiting()
+        self._tasks: set[asyncio.Task[None]] = set()  # a task that nobody references may be collected
 
     # Commands
 
-    def run(self, line: str) -> None:
-        """Do what a line says, and show the answer.
+    async def run(self, line: str) -> None:
+        """Do what a line says. Its answer is shown in the callback in which it arrives, before this returns.
 
         Raises:
             SandboxError: it failed; a `Rejected` has been shown already.
             Quit: the user wants to leave.
-            KeyboardInterrupt: the user no longer waits; a late answer will be shown as such.
+            KeyboardInterrupt: `waiting.interrupt` was called; a late answer will be shown as such.
 
         """
         invocation = parse(line)
         if invocation is None:
             return
-        if invocation.command.raises_events:  # the event that is waited for next is one that this command raises
-            with self._arrived:
-                self._unclaimed.clear()
-        pending = invocation.command.handler(self, *invocation.arguments)
-        if pending is None:
+        # The event that is waited for next is one that this command raises.
+        self.waiting.begin(forget_events=invocation.command.raises_events)
+        if attempt := invocation.attempt:
+            self.executions.attempt(*attempt)
+        running = Running(self, invocation)
+        if not invocation.is_answered:
+            await invocation.run(running)
             return
-        pending.label = " ".join([invocation.command.name, *invocation.arguments[:1]])
-        pending.check_with = invocation.command.check_with.format(*invocation.arguments)
-        pending.update = tuple(invocation.arguments[:2]) if invocation.command.name == "update-job-execution" else ()
+        task = self._keep(asyncio.create_task(invocation.run(running)))
         try:
-            answer = self._answer(pending)
-        except Rejected as error:
-            self._console.rejected(Block(REJECTED, error.body, error.payload))
+            if not await self.waiting.until(task, self.timeout + _GRACE_TIMEOUT):
+                raise RequestFailed(f"no answer within {self.timeout:g} s", uncertain=True)
+            task.result()
+        except KeyboardInterrupt:
+            self._console.warning(f"no longer waiting for `{invocation.label}`; its answer will be shown if it comes.")
             raise
         except RequestFailed as error:
-            _say_how_to_look(error, pending)
-            raise
-        self.executions.learn(answer, *pending.update)
-        self._console.response(answer)
+            raise self._failed(error, invocation) from error.__cause__
+        finally:
+            running.late = True
+            if not task.done():
+                task.add_done_callback(running.report_late_failure)
 
-    def _answer(self, pending: Pending) -> Block:
-        pending.add_done_callback(lambda _: self._wake())
-        seconds = self._timeout + _GRACE_TIMEOUT
-        try:
-            if self._wait_until(pending.done, seconds):
-                return pending.result()
-        except KeyboardInterrupt:
-            self._console.warning(f"no longer waiting for `{pending.label}`; its answer will be shown if it comes.")
-            pending.add_done_callback(lambda _: self._late(pending))
-            raise
-        pending.add_done_callback(lambda _: self._late(pending))
-        raise pending.unanswered(self._timeout)
-
-    def _late(self, pending: Pending) -> None:
-        error = pending.exception()
-        if error is None:
-            self.late_answer(pending.result(), pending)
-        elif isinstance(error, Rejected):
-            self.late_answer(Block(REJECTED, error.body, error.payload), pending)
-        elif isinstance(error, RequestFailed) and self.state != "stopped":
-            _say_how_to_look(error, pending)
-            error.message = f"`{pending.label}`, no longer waited for: {error.message}"
-            self._console.error(error)
-
-    def wait(self, seconds: float | None, event: str | None) -> None:
-        """Wait so long, or until an event arrives that no earlier ``wait`` was given.
-
-        Raises:
-            RequestFailed: the event did not come in time.
-
-        """
-        seconds = self._timeout if seconds is None else seconds
-        if event is None:
-            self._wait_until(lambda: False, seconds)
-        elif self._wait_until(lambda: self._unclaimed[event] > 0, seconds):
-            with self._arrived:
-                self._unclaimed[event] -= 1
-        else:
-            topic = f"$aws/things/{self._thing}/jobs/{STREAM_TOPICS[event]}"
-            raise RequestFailed(
-                f"no {event} within {seconds:g} s",
-                cause=f"nothing caused one; or no policy of the certificate allows iot:Receive on topic/{topic}",
-                next_step="get-pending-job-executions shows what is pending.",
-            )
-
-    def _wait_until(self, condition: Callable[[], bool], seconds: float) -> bool:
-        with self._arrived:
-            return wait_for(self._arrived, condition, seconds)
-
-    def _wake(self) -> None:
-        with self._arrived:
-            self._arrived.notify_all()
-
-    def show_help(self) -> None:
-        """Show the supported commands."""
-        self._console.response(Block("Help", {"lines": help_lines()}))
-
-    # What the data plane tells, on the SDK's threads
-
-    def event(self, answer: Block) -> None:
-        """Show an event, and wake who waits for it."""
-        self.executions.learn(answer)
-        self._console.event(answer)
-        if not answer.note:
-            with self._arrived:
-                self._unclaimed[answer.title] += 1
-                self._arrived.notify_all()
+    def answered(self, block: Block, invocation: Invocation, *, late: bool) -> None:
+        """Show the answer to a command, marked as such if nobody waits for it any more."""
+        self.executions.learn(block, *invocation.update)
+        if late:
+            block = block._replace(note=f"late answer to: {invocation.label}")
+        (self._console.rejected if block.title == REJECTED and not late else self._console.response)(block)
         self.on_change()
 
-    def late_answer(self, answer: Block, request: Pending) -> None:
-        """Show an answer that nobody waits for any more, marked as such."""
-        self.executions.learn(answer, *(request.update if answer.title != REJECTED else ()))
-        if request.label:
-            self._console.response(answer._replace(note=f"late answer to: {request.label}"))
+    def failed_late(self, error: BaseException, invocation: Invocation) -> None:
+        """Report the failure of a command that nobody waits for any more; a rejection has been shown already."""
+        if isinstance(error, RequestFailed) and self.state != "stopped":
+            message = f"`{invocation.label}`, no longer waited for: {error.message}"
+            self._console.error(self._failed(error, invocation).replace(message=message))
+
+    def _failed(self, error: RequestFailed, invocation: Invocation) -> RequestFailed:
+        """The error of a command whose outcome is unknown says how to find it out."""
+        if not error.uncertain:
+            if attempt := invocation.attempt:
+                self.executions.give_up(attempt[0])
+        elif check_with := invocation.check_with:
+            return error.replace(next_step=f"its outcome is unknown, it may have been carried out: {check_with}.")
+        return error
+
+    def learn_pending(self) -> None:
+        """Ask, without a word, what is pending: for the counts in the toolbar."""
+
+        def learn(block: Block) -> None:
+            self.executions.learn(block)
+            self.on_change()
+
+        async def ask() -> None:
+            with suppress(SandboxError):
+                await self.data.get_pending_job_executions(learn)
+
+        self._keep(asyncio.create_task(ask()))
+
+    def _keep(self, task: "asyncio.Task[None]") -> "asyncio.Task[None]":
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    # What the data plane sees
+
+    def event(self, block: Block) -> None:
+        """Show an event, and wake who waits for it."""
+        self.executions.learn(block)
+        self._console.event(block)
+        if not block.note:
+            self.waiting.event_arrived(block.title)
         self.on_change()
 
     def caught_up(self, pending: Block) -> None:
@@ -161,22 +146,11 @@ class Session:
         self.executions.learn(pending)
         if changes:
             note = "while the connection was down" + (", or before: nothing was known of them" if unknown else "")
-            self._console.event(Block("MissedChanges", {"jobs": changes}, note=note))
+            self._console.event(Block(MISSED, {"jobs": changes}, note=note))
         self.on_change()
 
-    def learn_pending(self) -> None:
-        """Ask, without a word, what is pending: for the counts in the toolbar."""
-        asked = self.data.get_pending_job_executions()
-
-        def answered(_: object) -> None:
-            if asked.exception() is None:
-                self.executions.learn(asked.result())
-                self.on_change()
-
-        asked.add_done_callback(answered)
-
     def connection(self, state: str, message: str) -> None:
-        """Keep the state of the connection, and tell why it changed."""
+        """Keep the state of the connection, and say why it changed."""
         if state != self.state:
             self.state, self.since = state, time.monotonic()
         if message:
@@ -184,34 +158,74 @@ class Session:
         self.on_change()
 
     def warning(self, message: str) -> None:
-        """Tell something that the user should know."""
+        """Say something that the user should know."""
         self._console.warning(message)
 
 
-def _say_how_to_look(error: RequestFailed, pending: Pending) -> None:
-    if error.uncertain and pending.check_with:
-        error.next_step = f"its outcome is unknown, it may have been carried out: {pending.check_with}."
+class Running:
+    """A command under way, as its handler sees the session.
 
-
-def run_script(session: Session, console: Console, lines: Iterable[bytes]) -> bool:
-    """Run lines from a pipe, one after another, to their end or to ``quit``; blank ones and ``#`` comments do nothing.
-
-    A failure is told with its line number and kept in ``session.failed``, and the rest goes on.
-
-    Returns:
-        Whether every command succeeded.
+    Attributes:
+        data: the data plane.
+        late: nobody waits for the command any more.
 
     """
-    for number, raw in enumerate(lines, 1):
-        if console.closed:
-            break
-        line = raw.decode("utf-8", "backslashreplace").rstrip("\r\n").removeprefix("\ufeff")
-        try:
-            session.run(line)
-        except Quit:
-            break
-        except SandboxError as error:
-            session.failed = True
-            console.error(error, line=number, command=line[:80])
-        console.flush()
-    return not session.failed
+
+    def __init__(self, session: Session, invocation: Invocation) -> None:
+        self._session = session
+        self._invocation = invocation
+        self.late = False
+
+    @property
+    def data(self) -> DataPlane:
+        """The data plane."""
+        return self._session.data
+
+    def show(self, block: Block) -> None:
+        """Take the answer to the command."""
+        self._session.answered(block, self._invocation, late=self.late)
+
+    async def operate(self, work: Callable[[ControlPlane], Block]) -> Block:
+        """Run ``work`` with the control plane, in a thread, and show the block that it returns."""
+        return await in_thread(lambda: work(self._session.control), self.show)
+
+    async def wait(self, seconds: float | None, event: str | None) -> None:
+        """Wait for an event, or just so long."""
+        session = self._session
+        seconds = session.timeout if seconds is None else seconds
+        if event is None:
+            await session.waiting.for_seconds(seconds)
+        else:
+            await session.waiting.for_event(event, session.thing, seconds)
+
+    async def expect(self, job_id: str, status: str, seconds: float | None) -> None:
+        """Wait until this thing's execution of a job has that status, as the control plane sees it, and show it."""
+        session = self._session
+
+        async def describe() -> Block:
+            return await in_thread(lambda: session.control.describe_job_execution(job_id))
+
+        seconds = session.timeout if seconds is None else seconds
+        self.show(await session.waiting.for_status(job_id, status, describe, seconds))
+
+    def show_connection(self) -> None:
+        """Show what a second client needs to connect."""
+        self.show(Block("Connection", self._session.join))
+
+    async def start_device(self) -> None:
+        """Start the device under test again."""
+        await self._device().start()
+
+    async def stop_device(self) -> None:
+        """Kill the device under test, as a power cut would."""
+        await self._device().stop()
+
+    def _device(self) -> Device:
+        if self._session.device is None:
+            raise UsageError("there is no device under test.", next_step="start the program with --device COMMAND.")
+        return self._session.device
+
+    def report_late_failure(self, task: "asyncio.Task[None]") -> None:
+        """Take the end of a command that nobody waits for any more; its answer, if any, was shown when it came."""
+        if not task.cancelled() and (error := task.exception()):
+            self._session.failed_late(error, self._invocation)

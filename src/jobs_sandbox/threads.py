@@ -1,46 +1,47 @@
-"""Where threads are born: daemon threads, so that no blocked call can keep the program from ending."""
+"""Runs what blocks on daemon threads, and hands its result to the event loop. The only place that starts a thread."""
 
-import math
+import asyncio
 import threading
-import time
 from collections.abc import Callable
-from concurrent.futures import Future
+from contextlib import suppress
 from typing import TypeVar
 
 T = TypeVar("T")
-_SLICE = 0.2  # seconds
 
 
-def start_thread(work: Callable[[], None], name: str) -> threading.Thread:
-    """Run ``work`` on a daemon thread."""
-    thread = threading.Thread(target=work, name=name, daemon=True)
-    thread.start()
-    return thread
+async def in_thread(work: Callable[[], T], arrived: Callable[[T], object] | None = None) -> T:
+    """Run ``work`` on a daemon thread, and wait for what it returns or raises.
 
+    A daemon thread, because no call that hangs may keep the program from ending: who is cancelled while waiting leaves
+    it behind.
 
-def in_background(work: Callable[[], T], future: "Future[T]") -> None:
-    """Run ``work`` on a daemon thread and put its result, or its exception, into ``future``."""
+    Args:
+        work: what blocks.
+        arrived: called on the event loop with the result, in the very callback in which it arrives there: before
+            anything that arrives later is handled, and whether or not somebody still waits.
 
-    def run() -> None:
-        try:
-            result = work()
-        except BaseException as error:  # it belongs to whoever waits for the future
-            future.set_exception(error)
-        else:
+    """
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[T] = loop.create_future()
+
+    def succeed(result: T) -> None:
+        if arrived is not None:
+            arrived(result)
+        if not future.done():
             future.set_result(result)
 
-    start_thread(run, "request")
+    def fail(error: BaseException) -> None:
+        if not future.done():
+            future.set_exception(error)
 
+    def run() -> None:
+        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            try:
+                result = work()
+            except BaseException as error:  # whatever it is, it is the waiting side's
+                loop.call_soon_threadsafe(fail, error)
+            else:
+                loop.call_soon_threadsafe(succeed, result)
 
-def wait_for(condition: threading.Condition, predicate: Callable[[], bool], seconds: float = math.inf) -> bool:
-    """Wait like `threading.Condition.wait_for`, in slices.
-
-    A signal that arrives in the instant before a wait begins interrupts nothing: it is seen after the slice.
-    """
-    end = time.monotonic() + seconds
-    while not predicate():
-        left = end - time.monotonic()
-        if left <= 0:
-            return False
-        condition.wait(min(left, _SLICE))
-    return True
+    threading.Thread(target=run, name="in_thread", daemon=True).start()
+    return await future

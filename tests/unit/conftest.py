@@ -1,12 +1,12 @@
 """Fixtures that end what a test began."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.unit.fakes import FakeRun, Screen
+from tests.unit.fakes import TIMEOUT, FakeRun, Screen
 
 # A busy machine is no failure, and the suite stays quick.
 settings.register_profile("unit", max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -26,14 +26,14 @@ def _own_environment() -> Iterator[None]:
 
 
 @pytest.fixture
-def screen() -> Iterator[Screen]:
+async def screen() -> AsyncIterator[Screen]:
     """A console that writes to memory."""
     made = Screen()
     yield made
-    made.console.close()
+    await made.console.close(TIMEOUT)
 
 
 @pytest.fixture
-def stage(screen: Screen) -> FakeRun:
+async def run(screen: Screen) -> FakeRun:
     """A session with fake planes."""
     return FakeRun(screen)

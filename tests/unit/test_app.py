@@ -1,12 +1,12 @@
 """One run: the order of its start, what it leaves behind, and its exit status."""
 
 import argparse
+import asyncio
 import io
 import os
 import queue
 import signal
 import sys
-import termios
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,11 +18,13 @@ from typing import Any, Self, TextIO
 import pytest
 
 from jobs_sandbox import app
-from jobs_sandbox.blocks import Block, Pending
+from jobs_sandbox.blocks import Block
 from jobs_sandbox.cli import parse
 from jobs_sandbox.errors import RequestFailed, StartError
 from jobs_sandbox.local.embedded import LocalIoT
+from jobs_sandbox.planes import Listener
 from jobs_sandbox.settings import Settings
+from tests.unit.fakes import TIMEOUT, FakeControl, FakeData
 
 FIVE = ["host", "cert.pem", "key.pem", "us-east-1", "Thing"]
 
@@ -39,6 +41,8 @@ class World:
         self.created = False
         self.on_ensure: Callable[[], None] = lambda: None
         self.on_connect: Callable[[], None] = lambda: None
+        self.on_disconnect: Callable[[], None] = lambda: None
+        self.listener: Listener | None = None
 
 
 @pytest.fixture
@@ -46,8 +50,9 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
     """A run whose planes are fakes."""
     world = World()
 
-    class FakeControlPlane:
+    class FakeControlPlane(FakeControl):
         def __init__(self, settings: Settings) -> None:
+            super().__init__()
             world.settings.append(settings)
 
         def ensure_thing(self) -> bool:
@@ -55,22 +60,20 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
             world.on_ensure()
             return world.created
 
-    class FakeDataPlane:
-        def __init__(self, settings: Settings, listener: object) -> None:
-            pass
+    class FakeDataPlane(FakeData):
+        def __init__(self, settings: Settings, listener: Listener) -> None:
+            super().__init__(Block("GetPendingJobExecutionsResponse", {"queuedJobs": []}))
+            world.listener = listener
 
-        def __enter__(self) -> Self:
+        async def __aenter__(self) -> Self:
             world.happened.append("connect")
             world.on_connect()
+            await asyncio.sleep(0.01)  # a signal or a closed stdout finds it here
             return self
 
-        def __exit__(self, *_: object) -> None:
+        async def __aexit__(self, *_: object) -> None:
             world.happened.append("disconnect")
-
-        def get_pending_job_executions(self) -> Pending:
-            pending = Pending()
-            pending.set_result(Block("GetPendingJobExecutionsResponse", {"queuedJobs": []}))
-            return pending
+            world.on_disconnect()
 
     @contextmanager
     def fake_local(thing: str, *, policy: str | None) -> Iterator[LocalIoT]:
@@ -106,12 +109,17 @@ class Stdout(io.TextIOWrapper):
 
 
 class Streams:
-    """The three standard streams of a run."""
+    """The three standard streams of a run.
+
+    Attributes:
+        stdin, stdout: take the place of the script and of ``out``, if set.
+
+    """
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self._monkeypatch = monkeypatch
         self.out, self.err = Stdout(), Stdout()
-        self.full: TextIO | None = None
+        self.stdout: TextIO | None = None
         self.stdin: TextIO | None = None
 
     def run(self, options: argparse.Namespace, script: str = "", *, terminal: bool = False) -> int:
@@ -121,7 +129,7 @@ class Streams:
         with os.fdopen(writing, "w", encoding="utf-8") as pipe:
             pipe.write(script)
         stdin = SimpleNamespace(fileno=lambda: reading, isatty=lambda: terminal)
-        for name, stream in (("stdin", self.stdin or stdin), ("stdout", self.full or self.out), ("stderr", self.err)):
+        for name, stream in (("stdin", self.stdin or stdin), ("stdout", self.stdout or self.out), ("stderr", self.err)):
             self._monkeypatch.setattr(sys, name, stream)
         try:
             return app.run(options)
@@ -130,9 +138,14 @@ class Streams:
 
 
 @pytest.fixture
-def streams(monkeypatch: pytest.MonkeyPatch) -> Streams:
-    """The standard streams of a run."""
-    return Streams(monkeypatch)
+def streams(monkeypatch: pytest.MonkeyPatch) -> Iterator[Streams]:
+    """The standard streams of a run; no signal is ignored, though this process were to ignore it."""
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGALRM)
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in numbers}
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield Streams(monkeypatch)
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 def options(*more: str, arguments: list[str] = FIVE) -> argparse.Namespace:
@@ -146,6 +159,9 @@ def raiser(error: BaseException) -> Callable[[], None]:
     return call
 
 
+# The start
+
+
 def test_a_run_in_order(world: World, streams: Streams) -> None:
     """The thing is ensured, then the connection made; in the end it is closed; the answer is on stdout."""
     assert streams.run(options(), "get-pending-job-executions\n") == 0
@@ -156,21 +172,8 @@ def test_a_run_in_order(world: World, streams: Streams) -> None:
 
 def test_settings_come_from_the_options(world: World, streams: Streams) -> None:
     """Every option reaches the settings."""
-    given = [
-        "--client-id",
-        "me",
-        "--port",
-        "7",
-        "--ca-file",
-        "ca",
-        "--profile",
-        "p",
-        "--endpoint-url",
-        "u",
-        "--timeout",
-        "9",
-    ]
-    streams.run(options(*given))
+    given = "--client-id me --port 7 --ca-file ca --profile p --endpoint-url u --timeout 9"
+    streams.run(options(*given.split()))
     assert world.settings == [Settings("host", "cert.pem", "key.pem", "us-east-1", "Thing", "me", 7, "ca", "p", "u", 9)]
 
 
@@ -183,13 +186,6 @@ def test_client_ids_are_new_each_time(world: World, streams: Streams) -> None:
     assert first.startswith("test-")
 
 
-def test_a_failed_command_makes_the_status_1(world: World, streams: Streams) -> None:
-    """Reading from a pipe, a command that failed is the exit status."""
-    assert streams.run(options(), "nonsense\nhelp\n") == 1
-    assert "line 1: unknown command 'nonsense'" in streams.err.text
-    assert "Help" in streams.out.text
-
-
 def test_a_new_thing_and_a_careless_key_are_told(world: World, streams: Streams) -> None:
     """It says that it created the thing, and warns of a key that others can read."""
     world.created, world.warning = True, "the private key key.pem can be read by others"
@@ -198,14 +194,33 @@ def test_a_new_thing_and_a_careless_key_are_told(world: World, streams: Streams)
     assert "can be read by others" in streams.err.text
 
 
+def test_nothing_new_and_nothing_careless(world: World, streams: Streams) -> None:
+    """Otherwise there is one line, that it is connected."""
+    assert streams.run(options()) == 0
+    [line] = streams.err.text.splitlines()
+    assert line.startswith("connected to ")
+
+
+def test_events_are_shown_from_the_start(world: World, streams: Streams) -> None:
+    """The session listens to the data plane, from its first event on."""
+
+    def event() -> None:
+        assert world.listener is not None
+        world.listener.event(Block("JobExecutionsChangedEvent", {"jobs": {}}))
+
+    world.on_connect = event
+    streams.run(options())
+    assert "JobExecutionsChangedEvent" in streams.out.text
+
+
 def test_local_runs_around_everything(world: World, streams: Streams) -> None:
-    """The embedded AWS IoT starts first and stops last, and its join_instructions is printed."""
-    assert streams.run(options(arguments=["--local", "Lamp"])) == 0
+    """The embedded AWS IoT starts first and stops last, and how to join it is printed."""
+    assert streams.run(options("--timeout", "7", "--client-id", "test-me", arguments=["--local", "Lamp"])) == 0
     assert world.happened[0] == "start the local AWS IoT"
     assert world.happened[-1] == "stop the local AWS IoT"
     assert "export AWS_ACCESS_KEY_ID=id" in streams.err.text
-    [settings] = world.settings
-    assert (settings.endpoint, settings.port, settings.thing) == ("127.0.0.1", 1, "Lamp")
+    expected = Settings("127.0.0.1", "cert", "key", "us-east-1", "Lamp", "test-me", 1, "ca", None, "http://x", 7)
+    assert world.settings == [expected]
 
 
 def test_the_environment_is_that_of_local(world: World, streams: Streams, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -253,16 +268,17 @@ def test_an_end_of_local_is_told(world: World, streams: Streams) -> None:
 
 
 def test_local_as_json(world: World, streams: Streams) -> None:
-    """As JSON the join_instructions is one object with a field for each value."""
+    """As JSON, how to join is one object with a field for each value."""
     streams.run(options("--output", "json", arguments=["--local"]))
     assert streams.err.text.startswith('{"type": "Notice", "endpoint": "127.0.0.1", "port": 1, "ca_file": "ca"')
 
 
 def test_a_start_error_is_told(world: World, streams: Streams) -> None:
-    """A start that fails has status 1 and says why; nothing is connected."""
+    """A start that fails has status 1 and says why; what was begun is ended."""
     world.on_connect = raiser(StartError("it broke", cause="a cause", next_step="a step"))
-    assert streams.run(options()) == 1
-    assert streams.err.text == "it broke\n  likely cause: a cause\n  next: a step\n"
+    assert streams.run(options(arguments=["--local"])) == 1
+    assert streams.err.text.endswith("\nit broke\n  likely cause: a cause\n  next: a step\n")
+    assert world.happened[-1] == "stop the local AWS IoT"
 
 
 def test_a_control_plane_error_is_a_start_error(world: World, streams: Streams) -> None:
@@ -281,71 +297,60 @@ def test_a_silent_control_plane(
 ) -> None:
     """A control plane that never answers ends the start, with the time it had."""
     hang = threading.Event()
-
-    def wait() -> None:
-        hang.wait(10)
-
-    world.on_ensure = wait
-    monkeypatch.setattr(app, "GRACE", -0.9)
+    world.on_ensure = lambda: [hang.wait(TIMEOUT)].clear()
+    monkeypatch.setattr(app, "_GRACE_TIMEOUT", -0.9)
     assert streams.run(options("--timeout", "1", *more)) == 1
+    assert not hang.is_set()
     hang.set()
     assert f"the control plane ({where}) did not answer within 0.1 s" in streams.err.text
+
+
+def test_the_control_plane_may_be_late(world: World, streams: Streams) -> None:
+    """A control plane that answers after --timeout, but itself says why, has its say."""
+    late = threading.Event()
+
+    def fail_late() -> None:
+        late.wait(0.3)
+        raise RequestFailed("it says why")
+
+    world.on_ensure = fail_late
+    assert streams.run(options("--timeout", "0.1")) == 1
+    assert streams.err.text == "it says why\n"
+
+
+# The end
+
+
+def test_a_failed_command_makes_the_status_1(world: World, streams: Streams) -> None:
+    """Reading from a pipe, a command that failed is the exit status."""
+    assert streams.run(options(), "nonsense\nhelp\n") == 1
+    assert "line 1: unknown command 'nonsense'" in streams.err.text
+    assert "Help" in streams.out.text
+
+
+@pytest.mark.parametrize(("last", "status"), [("help", 0), ("nonsense", 1)])
+def test_a_last_line_that_does_not_end(last: str, status: int, world: World, streams: Streams) -> None:
+    """The last line of a script is run though no newline follows it, and counts."""
+    assert streams.run(options(), f"# first\n{last}") == status
+    assert ("Help" in streams.out.text) == (last == "help")
+    assert ("line 2: unknown command" in streams.err.text) == (last == "nonsense")
+
+
+def test_an_unreadable_stdin(world: World, streams: Streams) -> None:
+    """Standard input that cannot be read, as under nohup, is an empty script, and said to be."""
+    with open(os.devnull, "w", encoding="utf-8") as streams.stdin:
+        assert streams.run(options()) == 0
+    assert "the standard input cannot be read (Bad file descriptor): taken as its end\n" in streams.err.text
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_signals_end_it_in_good_order(number: int, status: int, world: World, streams: Streams) -> None:
     """A signal during the start closes what is open; the status tells which; the old handler is back afterwards."""
     before = signal.getsignal(number)
-    world.on_connect = lambda: os.kill(os.getpid(), number)
+    world.on_connect = lambda: signal.raise_signal(number)
     assert streams.run(options(arguments=["--local"])) == status
     assert signal.getsignal(number) == before
-
-
-def test_a_second_signal_does_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
-    """While the app is leaving, another signal ends it at once."""
-    monkeypatch.setattr(os, "_exit", sys.exit)
-    signals = app._Signals()
-    signals.leaving = True
-    signals.end_main()  # says nothing new
-    try:
-        with pytest.raises(SystemExit) as end:
-            os.kill(os.getpid(), signal.SIGINT)
-        assert end.value.code == 130
-    finally:
-        signals.restore()
-
-
-def test_a_closed_stdout_ends_it(world: World, streams: Streams, monkeypatch: pytest.MonkeyPatch) -> None:
-    """When nobody reads stdout any more, the app ends, though it waits for input, with status 0."""
-    reading, writing = os.pipe()
-    os.close(reading)
-    never, input_end = os.pipe()
-    os.write(input_end, b"help\n")
-    monkeypatch.setattr(sys, "stdout", os.fdopen(writing, "w", encoding="utf-8"))
-    monkeypatch.setattr(sys, "stdin", os.fdopen(never, encoding="utf-8"))
-    assert app.run(options()) == 0
-    os.close(input_end)
-    sys.stdin.close()
-    with pytest.raises(BrokenPipeError):
-        sys.stdout.close()
-
-
-def test_a_failure_before_the_reader_left_counts(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A command that failed before stdout was closed still is the exit status."""
-    reading, writing = os.pipe()
-    os.close(reading)
-    never, input_end = os.pipe()
-    os.write(input_end, b"nonsense\nhelp\n")
-    with (
-        os.fdopen(never) as stdin,
-        os.fdopen(input_end, "w"),
-        suppress(BrokenPipeError),
-        os.fdopen(writing, "w") as stdout,
-    ):
-        monkeypatch.setattr(sys, "stdout", stdout)
-        monkeypatch.setattr(sys, "stderr", Stdout())
-        monkeypatch.setattr(sys, "stdin", stdin)
-        assert app.run(options()) == 1
+    assert world.happened[-1] == "stop the local AWS IoT"
 
 
 def test_a_signal_while_a_script_waits(world: World, streams: Streams) -> None:
@@ -353,54 +358,251 @@ def test_a_signal_while_a_script_waits(world: World, streams: Streams) -> None:
     never, input_end = os.pipe()
     timer = threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGTERM))
     world.on_connect = timer.start
-    with os.fdopen(never) as stdin, os.fdopen(input_end, "w"):
-        streams.stdin = stdin
+    with os.fdopen(never) as streams.stdin, os.fdopen(input_end, "w"):
         assert streams.run(options()) == 143
     timer.join()
+    assert world.happened[-1] == "disconnect"
 
 
-def test_a_full_disk(world: World, streams: Streams) -> None:
-    """Output that cannot be written is said on stderr, and the status is 1."""
-    with suppress(OSError), open("/dev/full", "w", encoding="utf-8") as full:
-        streams.full = full
-        assert streams.run(options(), "help\n") == 1
-    assert "the output cannot be written: [Errno 28] No space left on device" in streams.err.text
+def test_a_signal_while_it_leaves(world: World, streams: Streams, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the app is leaving, a signal ends it at once: what it closes may hang."""
+    ended: list[int] = []
+    monkeypatch.setattr(os, "_exit", ended.append)
+    world.on_disconnect = lambda: signal.raise_signal(signal.SIGTERM)
+    streams.run(options(), "help\n")
+    assert ended == [143]
 
 
 def test_signals_that_are_ignored_stay_ignored(world: World, streams: Streams) -> None:
     """Under nohup the end of the terminal does not end the app."""
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    try:
-        world.on_connect = lambda: os.kill(os.getpid(), signal.SIGHUP)
-        assert streams.run(options()) == 0
-        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
-    finally:
-        signal.signal(signal.SIGHUP, before)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    world.on_connect = lambda: signal.raise_signal(signal.SIGHUP)
+    assert streams.run(options()) == 0
+    assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
 
 
-def test_leaving_at_once_restores_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A second signal ends the app at once, but not with a terminal that shows nothing typed."""
-    monkeypatch.setattr(os, "_exit", sys.exit)
-    master, slave = os.openpty()
-    with os.fdopen(master), os.fdopen(slave) as stdin:
+# Standard output
+
+
+@pytest.fixture
+def gone() -> Iterator[TextIO]:
+    """A stdout whose reader has gone."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    with suppress(BrokenPipeError), open(writing, "w", encoding="utf-8") as stream:
+        yield stream
+
+
+@pytest.mark.parametrize(("script", "status"), [(b"help\n", 0), (b"nonsense\nhelp\n", 1)])
+def test_a_closed_stdout_ends_it(script: bytes, status: int, world: World, streams: Streams, gone: TextIO) -> None:
+    """When nobody reads stdout any more, the app ends, though it waits for input; what failed before still counts."""
+    never, input_end = os.pipe()
+    os.write(input_end, script)
+    streams.stdout = gone
+    with os.fdopen(never) as streams.stdin, os.fdopen(input_end, "w"):
+        assert streams.run(options()) == status
+    assert world.happened[-1] == "disconnect"
+
+
+def test_a_closed_stdout_ends_the_start(world: World, streams: Streams, gone: TextIO) -> None:
+    """When that shows during the start, by an event before all subscriptions are there, it is no failure either."""
+
+    def event() -> None:
+        assert world.listener is not None
+        world.listener.event(Block("JobExecutionsChangedEvent", {"jobs": {}}))
+
+    world.on_connect = event
+    streams.stdout = gone
+    assert streams.run(options(), "nonsense\n") == 0
+    assert "nonsense" not in streams.err.text
+
+
+def test_a_full_disk(world: World, streams: Streams) -> None:
+    """Output that cannot be written is said on stderr, and the status is 1."""
+    with suppress(OSError), open("/dev/full", "w", encoding="utf-8") as streams.stdout:
+        assert streams.run(options(), "help\n") == 1
+    assert streams.err.text.endswith("\nthe output cannot be written: [Errno 28] No space left on device\n")
+
+
+class Pipe:
+    """A pipe as stdout, full at the beginning; drained at last, so that no test hangs for it."""
+
+    def __init__(self) -> None:
+        self.reading, writing = os.pipe()
+        self.filled = os.write(writing, b"x" * os.fpathconf(writing, "PC_PIPE_BUF"))
+        os.set_blocking(writing, False)
+        with suppress(BlockingIOError):
+            while True:
+                self.filled += os.write(writing, b"x" * 512)
+        self.stream = open(writing, "w", encoding="utf-8")  # noqa: SIM115 - the fixture closes it
+        self.read = b""
+
+    def drain(self) -> None:
+        """Read all that comes, and as long as the writing end is open."""
+        while chunk := os.read(self.reading, 2**16):
+            self.read += chunk
+
+    def blocking(self) -> bool:
+        return os.get_blocking(self.stream.fileno())
+
+
+@pytest.fixture
+def pipe() -> Iterator[Pipe]:
+    """A full pipe."""
+    pipe = Pipe()
+    yield pipe
+    with suppress(BlockingIOError), suppress(ValueError):
+        pipe.stream.close()
+    os.close(pipe.reading)
+
+
+def test_all_is_written_however_slow_the_reader(
+    world: World, streams: Streams, pipe: Pipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The app ends when all is written; a pipe inherited in non-blocking mode is waited for like any other."""
+    monkeypatch.setattr(app, "_CLOSE_TIMEOUT", 0.01)
+    streams.stdout = pipe.stream
+    thread = threading.Thread(target=pipe.drain, daemon=True)
+    timer = threading.Timer(0.3, thread.start)
+
+    def event() -> None:
+        assert world.listener is not None
+        world.listener.event(Block("JobExecutionsChangedEvent", {"jobs": {}}))
+        timer.start()
+
+    world.on_disconnect = event
+    assert streams.run(options()) == 0
+    assert pipe.blocking()
+    timer.join()
+    pipe.stream.close()
+    thread.join(TIMEOUT)
+    assert pipe.read[pipe.filled :].decode().startswith("─── JobExecutionsChangedEvent ─")
+    assert pipe.read.endswith(b"\n\n")
+
+
+def test_a_signal_does_not_wait_for_a_blocked_reader(
+    world: World, streams: Streams, pipe: Pipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Told to end, the app does not wait long for a reader that does not read."""
+    monkeypatch.setattr(app, "_CLOSE_TIMEOUT", 0.1)
+    streams.stdout = pipe.stream
+
+    def event_and_signal() -> None:
+        assert world.listener is not None
+        world.listener.event(Block("JobExecutionsChangedEvent", {"jobs": {}}))
+        asyncio.get_running_loop().call_later(0.05, signal.raise_signal, signal.SIGTERM)
+
+    world.on_connect = event_and_signal
+    rescue = threading.Timer(TIMEOUT, pipe.drain)
+    rescue.start()
+    never, input_end = os.pipe()
+    with os.fdopen(never) as streams.stdin, os.fdopen(input_end, "w"):
+        assert streams.run(options()) == 143
+    assert pipe.read == b""
+    rescue.cancel()
+    os.set_blocking(pipe.reading, False)
+    with suppress(BlockingIOError):
+        pipe.drain()  # lets go the thread that still writes
+
+
+@pytest.mark.parametrize("name", ["stdout", "stderr"])
+def test_what_an_encoding_lacks_is_escaped(
+    name: str, world: World, streams: Streams, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Text that a stream's encoding cannot express is shown escaped, and stops nothing."""
+    latin = io.TextIOWrapper(io.BytesIO(), encoding="latin-1", errors="strict")
+    world.on_connect = lambda: world.listener and world.listener.warning("日本")  # type: ignore[assignment, func-returns-value]
+    reading, writing = os.pipe()
+    os.write(writing, b"help\n")
+    os.close(writing)
+    with os.fdopen(reading) as stdin:
         monkeypatch.setattr(sys, "stdin", stdin)
-        signals = app._Signals()
-        try:
-            raw = termios.tcgetattr(slave)
-            raw[3] &= ~(termios.ECHO | termios.ICANON)
-            termios.tcsetattr(slave, termios.TCSANOW, raw)
-            signals.leaving = True
-            with pytest.raises(SystemExit):
-                os.kill(os.getpid(), signal.SIGTERM)
-            assert termios.tcgetattr(slave)[3] & termios.ECHO
-            assert termios.tcgetattr(slave)[3] & termios.ICANON
-        finally:
-            signals.restore()
+        monkeypatch.setattr(sys, "stdout", latin if name == "stdout" else Stdout())
+        monkeypatch.setattr(sys, "stderr", latin if name == "stderr" else Stdout())
+        assert app.run(options()) == 0
+    written = latin.buffer.getvalue().decode("latin-1")
+    assert ("\\u2500\\u2500\\u2500 Help" if name == "stdout" else "\\u65e5\\u672c\n") in written
 
 
-def test_a_terminal_gets_the_prompt(world: World, streams: Streams, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With a terminal on both sides the prompt runs, not the script."""
-    prompted: list[Any] = []
-    monkeypatch.setattr("jobs_sandbox.repl.run_repl", lambda *given: prompted.append(given))
-    assert streams.run(options(), terminal=True) == 0
-    assert len(prompted) == 1
+# The prompt, and colours
+
+
+class FakeRepl:
+    """A prompt; Ctrl-C is not its business before it is shown."""
+
+    def __init__(self, *given: Any) -> None:
+        self.given = given
+        self.interrupted = asyncio.Event()
+        prompts.append(self)
+
+    def interrupt(self) -> None:
+        self.interrupted.set()
+
+    async def run(self) -> None:
+        signal.raise_signal(signal.SIGINT)
+        async with asyncio.timeout(TIMEOUT):
+            await self.interrupted.wait()
+
+
+prompts: list[FakeRepl] = []
+
+
+@pytest.fixture
+def _prompt(monkeypatch: pytest.MonkeyPatch) -> None:
+    prompts.clear()
+    monkeypatch.setattr("jobs_sandbox.repl.Repl", FakeRepl)
+
+
+@pytest.mark.usefixtures("_prompt")
+def test_a_terminal_gets_the_prompt(world: World, streams: Streams) -> None:
+    """With a terminal on both sides the prompt runs, not the script; Ctrl-C is the prompt's there."""
+    assert streams.run(options(), "nonsense\n", terminal=True) == 0
+    [prompt] = prompts
+    session, _, settings = prompt.given
+    assert session is world.listener
+    assert [settings] == world.settings
+    assert world.happened[-1] == "disconnect"
+
+
+@pytest.mark.usefixtures("_prompt")
+@pytest.mark.parametrize("side", ["stdin", "stdout"])
+def test_a_terminal_on_one_side(side: str, world: World, streams: Streams) -> None:
+    """With a terminal on one side alone there is no prompt."""
+    reading, writing = os.pipe()
+    os.close(writing)
+    streams.stdin = SimpleNamespace(fileno=lambda: reading, isatty=lambda: side == "stdin")  # type: ignore[assignment]
+    streams.stdout = Stdout(terminal=side == "stdout")
+    assert streams.run(options()) == 0
+    os.close(reading)
+    assert prompts == []
+
+
+@pytest.mark.usefixtures("_prompt")
+@pytest.mark.parametrize(
+    ("environment", "coloured"),
+    [
+        ({"TERM": "xterm"}, True),
+        ({"TERM": "xterm", "NO_COLOR": ""}, True),
+        ({"TERM": "xterm", "NO_COLOR": "1"}, False),
+        ({"TERM": "dumb"}, False),
+    ],
+)
+def test_colours(
+    environment: dict[str, str],
+    coloured: bool,  # noqa: FBT001 - a parameter of the test
+    world: World,
+    streams: Streams,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A terminal gets colours unless it is dumb, or the user wants none."""
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+
+    def event() -> None:
+        assert world.listener is not None
+        world.listener.event(Block("JobExecutionsChangedEvent", {"jobs": {}}))
+
+    world.on_connect = event
+    streams.run(options(), terminal=True)
+    assert streams.out.text.startswith("\x1b[36m─── J" if coloured else "─── J")

@@ -1,19 +1,14 @@
-"""The promise of an answer."""
+"""What is shown."""
 
-from jobs_sandbox.blocks import Block, Pending
-
-
-def test_pending_answer() -> None:
-    """A pending request is a future that ends in an answer."""
-    pending = Pending()
-    answer = Block("T", {"a": 1})
-    pending.set_result(answer)
-    assert pending.result(0) == answer
-    assert (answer.payload, answer.note, pending.label) == (b"", "", "")
+from jobs_sandbox.blocks import CHANGED, NEXT_CHANGED, STREAM_TOPICS, Block
 
 
-def test_unanswered() -> None:
-    """A request without an answer may have been carried out."""
-    error = Pending().unanswered(6.0)
-    assert error.message == "no answer within 6 s"
-    assert error.uncertain
+def test_block() -> None:
+    """A block of our own making has neither bytes nor a note."""
+    assert Block("T", {"a": 1}) == ("T", {"a": 1}, b"", "")
+
+
+def test_streams() -> None:
+    """Each stream has the topic that AWS documents for it (developer guide: jobs-comm-notifications)."""
+    assert STREAM_TOPICS == {CHANGED: "notify", NEXT_CHANGED: "notify-next"}
+    assert (CHANGED, NEXT_CHANGED) == ("JobExecutionsChangedEvent", "NextJobExecutionChangedEvent")

@@ -1,27 +1,16 @@
 """The command table: what a line means, and which never gets anywhere."""
 
-from typing import Any
-
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from jobs_sandbox.blocks import Block
-from jobs_sandbox.commands import (
-    COMMANDS,
-    Invocation,
-    Quit,
-    complete,
-    help_lines,
-    parse,
-)
-from jobs_sandbox.errors import AlreadyExists, Rejected, RequestFailed, UsageError
+from jobs_sandbox.commands import COMMANDS, Invocation, complete, help_lines, parse
+from jobs_sandbox.errors import UsageError
 from jobs_sandbox.executions import Executions
 from jobs_sandbox.formatting import error_text, escape
 from jobs_sandbox.parameters import DEVICE_STATUSES, EVENTS, UPDATE
-from tests.unit.fakes import FakeSession
 
-PATIENCE = 10
 STATUSES = "<SUCCEEDED | IN_PROGRESS | FAILED | REJECTED | CANCELED>"
 UPDATE_USAGE = f"update-job-execution <jobId> {STATUSES}"
 
@@ -36,11 +25,6 @@ def mistake(line: str) -> UsageError:
     with pytest.raises(UsageError) as caught:
         parse(line)
     return caught.value
-
-
-@pytest.fixture
-def sandbox() -> FakeSession:
-    return FakeSession()
 
 
 @pytest.fixture
@@ -253,150 +237,6 @@ def test_completion_in_json(executions: Executions, monkeypatch: pytest.MonkeyPa
     [(candidate, meaning, replaced)] = complete(typed, executions)
     assert (candidate, replaced) == ('"expectedVersion": ', len('"EXPE'))
     assert "version" in meaning
-
-
-# Handlers
-
-
-@pytest.mark.parametrize(
-    ("line", "call"),
-    [
-        ("get-pending-job-executions", ("get_pending_job_executions",)),
-        ("start-next-pending-job-execution", ("start_next_pending_job_execution",)),
-        ("describe-job-execution Job1", ("describe_job_execution", "Job1")),
-        ("describe-job-execution $next", ("describe_job_execution", "$next")),
-        ("update-job-execution Job1 failed", ("update_job_execution", "Job1", "FAILED")),
-    ],
-)
-def test_data_plane_handlers(sandbox: FakeSession, line: str, call: tuple[str, ...]) -> None:
-    """A data plane command makes its one request and gives back the promise of its answer."""
-    command, arguments = parsed(line)
-    assert command.handler(sandbox, *arguments) is sandbox.fake_data.given[0]
-    assert sandbox.fake_data.calls == [call]
-    assert sandbox.fake_control.calls == []
-
-
-@pytest.mark.parametrize(
-    ("line", "call", "title"),
-    [
-        ("create-job Job1 {} ", ("create_job", "Job1", "{} "), "CreateJobOutput"),
-        ("delete-job Job1", ("delete_job", "Job1"), "DeleteJobOutput"),
-    ],
-)
-def test_control_plane_handlers(sandbox: FakeSession, line: str, call: tuple[str, ...], title: str) -> None:
-    """A control plane command makes its one call, off the caller's thread."""
-    command, arguments = parsed(line)
-    pending = command.handler(sandbox, *arguments)
-    assert pending is not None
-    assert pending.result(PATIENCE).title == title
-    assert sandbox.fake_control.calls == [call]
-    assert sandbox.fake_data.calls == []
-
-
-@pytest.mark.parametrize(
-    ("line", "waited"),
-    [
-        ("wait 2.5", (2.5, None)),
-        ("wait JobExecutionsChanged", (None, "JobExecutionsChangedEvent")),
-        ("wait JobExecutionsChangedEvent 7", (7.0, "JobExecutionsChangedEvent")),
-    ],
-)
-def test_wait_handler(sandbox: FakeSession, line: str, waited: tuple[float | None, str | None]) -> None:
-    """``wait`` waits some seconds, or for an event, or for it within some seconds."""
-    command, arguments = parsed(line)
-    assert command.handler(sandbox, *arguments) is None
-    assert sandbox.waited == [waited]
-
-
-def test_wait_for_seconds_within_seconds(sandbox: FakeSession) -> None:
-    """A timeout without an event makes no sense, and the usage line says what does."""
-    command, arguments = parsed("wait 5 3")
-    with pytest.raises(UsageError) as caught:
-        command.handler(sandbox, *arguments)
-    assert error_text(caught.value) == (
-        "a timeout goes with an event.\n  next: usage: wait <seconds | EventTitle> [timeout]\n"
-    )
-    assert sandbox.waited == []
-
-
-def test_help_handler(sandbox: FakeSession) -> None:
-    """``help`` shows the help."""
-    assert parsed("help").command.handler(sandbox) is None
-    assert sandbox.helped == 1
-
-
-def test_quit_handler(sandbox: FakeSession) -> None:
-    """``quit`` leaves."""
-    with pytest.raises(Quit):
-        parsed("quit").command.handler(sandbox)
-
-
-# A create-job whose first answer was lost
-
-
-def exists(*, retried: bool) -> AlreadyExists:
-    return AlreadyExists("exists", next_step="choose another job id", retried=retried, job_arn="arn:job")
-
-
-def create(sandbox: FakeSession, error: Exception) -> Any:
-    """What becomes of creating Job1 when the control plane raises ``error``."""
-
-    def fail() -> Block:
-        raise error
-
-    sandbox.fake_control.outcome = fail
-    pending = COMMANDS["create-job"].handler(sandbox, "Job1", '{"a": [1]}')
-    assert pending is not None
-    return pending.exception(PATIENCE) or pending.result()
-
-
-def described(document: object) -> Block:
-    return Block("DescribeJobExecutionResponse", {"execution": {"jobId": "Job1", "jobDocument": document}})
-
-
-def test_retry_finds_its_own_job(sandbox: FakeSession) -> None:
-    """A job that a retry finds there, with the very document, was made by the first attempt: no failure."""
-    sandbox.fake_data.outcome = described({"a": [1]})
-    answer = create(sandbox, exists(retried=True))
-    assert answer.title == "CreateJobOutput"
-    assert answer.body == {"description": None, "jobArn": "arn:job", "jobId": "Job1"}
-    assert "the retry found the job there" in answer.note
-    assert sandbox.fake_data.calls == [("describe_job_execution", "Job1")]
-
-
-@pytest.mark.parametrize("document", [{"a": [2]}, {"a": [True]}, {}, None, "x"])
-def test_retry_finds_another_job(sandbox: FakeSession, document: object) -> None:
-    """A job that a retry finds there with another document is someone else's: a certain failure."""
-    sandbox.fake_data.outcome = described(document)
-    error = exists(retried=True)
-    assert create(sandbox, error) is error
-    assert not error.uncertain
-
-
-@pytest.mark.parametrize(
-    "outcome",
-    [
-        Rejected({"code": "ResourceNotFound", "message": "no"}, b""),
-        RequestFailed("no answer"),
-        Block("DescribeJobExecutionResponse", None, b"?"),
-        Block("DescribeJobExecutionResponse", {"execution": "?"}),
-        Block("DescribeJobExecutionResponse", {"timestamp": 1}),
-    ],
-)
-def test_retry_cannot_see_the_job(sandbox: FakeSession, outcome: Block | Exception) -> None:
-    """When a job that a retry finds there cannot be looked at, the outcome is unknown."""
-    sandbox.fake_data.outcome = outcome
-    error = exists(retried=True)
-    assert create(sandbox, error) is error
-    assert error.uncertain
-
-
-def test_no_retry_finds_a_job(sandbox: FakeSession) -> None:
-    """Without a retry, a job that exists is a failure, and nothing is looked at."""
-    error = exists(retried=False)
-    assert create(sandbox, error) is error
-    assert not error.uncertain
-    assert sandbox.fake_data.calls == []
 
 
 # Anything at all

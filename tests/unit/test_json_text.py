@@ -46,6 +46,14 @@ def test_constants(name: str) -> None:
         json_text.loads(f'{{"a": {name}}}')
 
 
+@pytest.mark.parametrize("name", ["NaN", "Infinity", "-Infinity"])
+def test_constants_of_others(name: str) -> None:
+    """Where it is asked for, they are read, as some services send them; nothing else is less strict."""
+    assert str(json_text.loads(f'{{"a": {name}}}', strict=False)["a"]) == str(float(name))
+    with pytest.raises(ValueError, match="levels deep"):
+        json_text.loads(nested(MAX_DEPTH + 1), strict=False)
+
+
 def test_long_integer() -> None:
     """An integer that Python does not convert is named as what it is, without Python's own advice."""
     with pytest.raises(ValueError, match=r"^an integer of 5000 digits is too long$"):

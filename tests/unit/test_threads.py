@@ -1,86 +1,113 @@
-"""Threads that cannot keep the program from ending."""
+"""Threads that cannot keep the program from ending, and whose results reach the event loop."""
 
+import asyncio
+import gc
 import threading
-from concurrent.futures import Future
+from typing import Any
 
 import pytest
 
-from jobs_sandbox.threads import in_background, start_thread, wait_for
+from jobs_sandbox.threads import in_thread
+from tests.unit.fakes import TIMEOUT, until
 
-PATIENCE = 10
 
-
-def test_result() -> None:
-    """The result of the work goes into the future, from a daemon thread other than the caller's."""
-    future: Future[threading.Thread] = Future()
-    in_background(threading.current_thread, future)
-    thread = future.result(PATIENCE)
+async def test_result() -> None:
+    """The work runs on a daemon thread other than the caller's, and its result is what the caller gets."""
+    thread = await in_thread(threading.current_thread)
     assert thread is not threading.current_thread()
     assert thread.daemon
 
 
-@pytest.mark.parametrize("error", [ValueError("x"), KeyboardInterrupt(), SystemExit(3)])
-def test_exception(error: BaseException) -> None:
+@pytest.mark.parametrize("error", [ValueError("x"), RuntimeError("y"), KeyboardInterrupt(), SystemExit(3)])
+async def test_exception(error: BaseException) -> None:
     """Whatever the work raises goes to whoever waits, and nowhere else."""
 
     def fail() -> None:
         raise error
 
-    future: Future[None] = Future()
-    in_background(fail, future)
-    assert future.exception(PATIENCE) is error
+    with pytest.raises(type(error)) as caught:
+        await in_thread(fail)
+    assert caught.value is error
 
 
-def test_thread() -> None:
-    """A thread is named, a daemon, and running when it is handed back."""
+async def test_the_loop_goes_on() -> None:
+    """Who waits for a thread does not hold up the event loop."""
     go = threading.Event()
+    waiting = asyncio.create_task(in_thread(lambda: go.wait(TIMEOUT)))
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert not waiting.done()
+    go.set()
+    assert await waiting
+
+
+async def test_arrived_comes_first() -> None:
+    """The result is handed over in the callback in which it arrives: before what arrives later, and the waker."""
+    story: list[str] = []
+    loop = asyncio.get_running_loop()
+
+    def work() -> str:
+        loop.call_soon_threadsafe(story.append, "earlier")
+        return "result"
+
+    async def wait() -> None:
+        story.append(f"woken: {await in_thread(work, arrived)}")  # type: ignore[arg-type]
+
+    def arrived(result: str) -> None:
+        story.append(result)
+        loop.call_soon(story.append, "later")
+
+    await wait()
+    await asyncio.sleep(0)
+    assert story[:2] == ["earlier", "result"]
+    assert sorted(story[2:]) == ["later", "woken: result"]
+
+
+async def test_nobody_waits_any_more() -> None:
+    """Who is cancelled leaves the thread behind; its result is handed over all the same, its error is nobody's."""
+    for fails in (False, True):
+        go, left = threading.Event(), threading.Event()
+        arrived: list[int] = []
+        complaints: list[Any] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, context, into=complaints: into.append(context))  # type: ignore[misc]
+
+        def work(go: threading.Event = go, left: threading.Event = left, *, fails: bool = fails) -> int:
+            assert go.wait(TIMEOUT)
+            left.set()
+            if fails:
+                raise ValueError
+            return 1
+
+        waiting = asyncio.create_task(in_thread(work, arrived.append))
+        await asyncio.sleep(0)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        go.set()
+        await until(left.is_set)
+        if not fails:
+            await until(lambda arrived=arrived: arrived)  # type: ignore[misc]
+        await in_thread(lambda: None)  # its result came after the other's
+        del waiting
+        gc.collect()
+        assert (arrived, complaints) == ([] if fails else [1], [])
+
+
+@pytest.mark.filterwarnings("error::pytest.PytestUnhandledThreadExceptionWarning")
+def test_the_loop_has_ended() -> None:
+    """A thread whose loop is closed by the time it is done ends without a word."""
+    go = threading.Event()
+    threads: list[threading.Thread] = []
 
     def work() -> None:
-        go.wait(PATIENCE)
+        threads.append(threading.current_thread())
+        assert go.wait(TIMEOUT)
 
-    thread = start_thread(work, "worker")
-    assert (thread.name, thread.daemon, thread.is_alive()) == ("worker", True, True)
+    async def main() -> None:
+        asyncio.get_running_loop().create_task(in_thread(work))
+        await until(lambda: threads)
+
+    asyncio.run(main())
     go.set()
-    thread.join(PATIENCE)
-    assert not thread.is_alive()
-
-
-def test_wait_for_what_is() -> None:
-    """What is already so is not waited for."""
-    condition = threading.Condition()
-    with condition:
-        assert wait_for(condition, lambda: True, 0)
-
-
-def test_wait_for_what_comes() -> None:
-    """Waiting ends when another thread makes it so, however long that takes."""
-    condition = threading.Condition()
-    made: list[int] = []
-
-    def make() -> None:
-        with condition:
-            made.append(1)
-            condition.notify_all()
-
-    with condition:
-        start_thread(make, "maker")
-        assert wait_for(condition, lambda: bool(made))
-
-
-def test_wait_without_being_told() -> None:
-    """What becomes so without a word is seen after a slice."""
-    condition = threading.Condition()
-    made = threading.Event()
-    timer = threading.Timer(0.01, made.set)
-    timer.start()
-    with condition:
-        assert wait_for(condition, made.is_set, PATIENCE)
-    timer.join()
-
-
-@pytest.mark.parametrize("seconds", [0, 0.01])
-def test_wait_in_vain(seconds: float) -> None:
-    """What never is so is waited for so long, and no longer."""
-    condition = threading.Condition()
-    with condition:
-        assert not wait_for(condition, lambda: False, seconds)
+    threads[0].join(TIMEOUT)
+    assert not threads[0].is_alive()

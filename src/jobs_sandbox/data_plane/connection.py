@@ -75,6 +75,18 @@ class Connection:
         attempts = f", {self._attempts} failed attempts" if self._attempts > 1 else ""
         self._say("connected", f"reconnected after {after:.1f} s{attempts}" if self.losses else "")
 
+    def mark(self) -> int:
+        """The connection as it is now, to be compared later by `broken_since`."""
+        return self.losses if self.up else -1
+
+    def broken_since(self, mark: int) -> str:
+        """What is wrong with the connection, or was at any time since the mark; ``""`` when nothing was."""
+        if not self.up:
+            return f"the connection is down: {self.cause}"
+        if self.losses != mark:
+            return f"the connection was lost meanwhile: {self.cause}"
+        return ""
+
     def _say(self, state: str, message: str) -> None:
         if not self.closing:
             self._tell(state, message if self._told else "")

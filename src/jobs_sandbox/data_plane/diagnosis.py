@@ -4,25 +4,29 @@ The device SDK says too little or too late (a server that is not trusted takes i
 handshake by the standard library finds the cause in milliseconds. Knows no SDK.
 """
 
+import asyncio
 import os
 import re
 import socket
 import ssl
 import stat
 from collections.abc import Callable
-from concurrent.futures import Future
 from pathlib import Path
 from typing import TypeVar
 
 from jobs_sandbox.errors import StartError
 from jobs_sandbox.settings import Settings
-from jobs_sandbox.threads import in_background
+from jobs_sandbox.threads import in_thread
 
 T = TypeVar("T")
 _TIMEOUT = 2.0  # seconds, for each step of a diagnosis
 _PEM_LABEL = re.compile(rb"^-----BEGIN ([A-Z0-9 ]+)-----", re.MULTILINE)
 _NO_PAIR = ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "NO_CERTIFICATE_ASSIGNED")  # the last: one RSA, the other EC
 _OUT_OF_DATE, _ANOTHER_NAME = (9, 10), (62, 64)  # OpenSSL's X509_V_ERR_…
+_ENCRYPTED = re.compile(
+    rb"^-----BEGIN (ENCRYPTED PRIVATE KEY|[A-Z ]*PRIVATE KEY-----\s+Proc-Type: *4, *ENCRYPTED)", re.MULTILINE
+)
+_THIS_MACHINE = ("127.0.0.1", "localhost", "::1")
 _DAMAGED = "a file that was cut short or changed"
 _DESCRIBE_ENDPOINT = "`aws iot describe-endpoint --endpoint-type iot:Data-ATS` prints the endpoint of your account."
 _CHECK_PORT = "AWS IoT Core speaks MQTT over TLS on 8883; check the host and --port."
@@ -38,27 +42,36 @@ def check_files(settings: Settings) -> str:
         StartError: a file is missing, unreadable or no PEM, or certificate and key do not belong together.
 
     """
-    _check_pem("certificate", settings.cert, "CERTIFICATE")
-    _check_pem("private key", settings.key, "PRIVATE KEY")
-    if settings.ca_file is not None:
-        _check_pem("CA", settings.ca_file, "CERTIFICATE")
+    for role, path, wanted in (
+        ("certificate", settings.cert, "CERTIFICATE"),
+        ("private key", settings.key, "PRIVATE KEY"),
+        ("CA", settings.ca_file, "CERTIFICATE"),
+    ):
+        if path is not None:
+            _check_pem(role, path, wanted, _read(role, path, settings.endpoint))
     _check_pair(settings)
     if os.stat(settings.key).st_mode & (stat.S_IRGRP | stat.S_IROTH):
         return f"the private key {settings.key} can be read by other users of this machine; chmod 600 it."
     return ""
 
 
-def _check_pem(role: str, path: str, wanted: str) -> None:
+def _read(role: str, path: str, endpoint: str) -> bytes:
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):  # reading a pipe would wait, and leave nothing for the SDK
             raise OSError("it is a folder, a pipe or a device")
-        content = Path(path).read_bytes()
+        return Path(path).read_bytes()
     except OSError as error:
+        cause = "a mistyped path, or a file that belongs to someone else"
+        if isinstance(error, FileNotFoundError) and endpoint in _THIS_MACHINE:
+            cause = "the --local that was to be joined has probably ended, and its files with it; or a mistyped path"
         raise StartError(
             f"the {role} file {path} cannot be read: {error.strerror or error}",
-            cause="a mistyped path, or a file that belongs to someone else",
+            cause=cause,
             next_step="check it with `ls -l`; the order of arguments is endpoint, certificate, key, region, thing.",
         ) from error
+
+
+def _check_pem(role: str, path: str, wanted: str, content: bytes) -> None:
     labels = [label.decode() for label in _PEM_LABEL.findall(content)]
     if not any(label.endswith(wanted) for label in labels):
         holds = f"holds {labels[0]}, not {wanted}" if labels else "is no PEM file" if content else "is empty"
@@ -74,7 +87,7 @@ def _check_pem(role: str, path: str, wanted: str) -> None:
             raise StartError(
                 f"the {role} file {path} is damaged", cause=_DAMAGED, next_step="get it again from where it came."
             ) from error
-    elif b"ENCRYPTED" in content:
+    elif _ENCRYPTED.search(content):
         raise StartError(
             f"the private key {path} is encrypted",
             cause="the device SDK cannot ask for its pass phrase",
@@ -109,7 +122,7 @@ def _tls_context(settings: Settings) -> ssl.SSLContext:
     return context
 
 
-def explain_connection(settings: Settings, sdk_word: str) -> StartError:
+async def explain_connection(settings: Settings, sdk_word: str) -> StartError:
     """Why the MQTT endpoint cannot be used, found with one TLS handshake.
 
     Args:
@@ -120,7 +133,7 @@ def explain_connection(settings: Settings, sdk_word: str) -> StartError:
     address = (settings.endpoint, settings.port)
     where = f"{settings.endpoint}:{settings.port}"
     try:
-        _in_time(lambda: socket.getaddrinfo(*address))
+        await _in_time(lambda: socket.getaddrinfo(*address))
     except (OSError, UnicodeError) as error:
         return StartError(
             f"the endpoint {settings.endpoint} does not resolve: {_words(error)}",
@@ -128,23 +141,26 @@ def explain_connection(settings: Settings, sdk_word: str) -> StartError:
             next_step=_DESCRIBE_ENDPOINT,
         )
     try:
-        connection = _in_time(lambda: socket.create_connection(address, _TIMEOUT))
+        connection = await _in_time(lambda: socket.create_connection(address, _TIMEOUT))
     except OSError as error:
-        refused = isinstance(error, ConnectionRefusedError)
-        return StartError(
-            f"{'nothing listens on ' + where if refused else where + ' cannot be reached'}: {_words(error)}",
-            cause="a wrong host or --port, an endpoint that is not running, or a firewall in between",
-            next_step=_CHECK_PORT,
-        )
+        return _unreachable(settings, where, error)
     with connection:
-        return _explain_tls(settings, connection, where, sdk_word)
+        return await in_thread(lambda: _explain_tls(settings, connection, where, sdk_word))
 
 
-def _in_time(work: Callable[[], T]) -> T:
+async def _in_time(work: Callable[[], T]) -> T:
     """Bound what has no bound of its own: a resolver that is gone, a host of many addresses."""
-    future: Future[T] = Future()
-    in_background(work, future)
-    return future.result(_TIMEOUT)
+    async with asyncio.timeout(_TIMEOUT):
+        return await in_thread(work)
+
+
+def _unreachable(settings: Settings, where: str, error: OSError) -> StartError:
+    cause = "a wrong host or --port, an endpoint that is not running, or a firewall in between"
+    if not isinstance(error, ConnectionRefusedError):
+        return StartError(f"{where} cannot be reached: {_words(error)}", cause=cause, next_step=_CHECK_PORT)
+    if settings.endpoint in _THIS_MACHINE:
+        cause = "the --local that was to be joined has probably ended; or a wrong host or --port"
+    return StartError(f"nothing listens on {where}: {_words(error)}", cause=cause, next_step=_CHECK_PORT)
 
 
 def _explain_tls(settings: Settings, connection: socket.socket, where: str, sdk_word: str) -> StartError:

@@ -1,71 +1,78 @@
-"""The device SDK's modeled shapes → the service's JSON, with what the model drops put back. Imports no SDK."""
+"""The bytes of a message → a Block: the service's own JSON, checked against the device SDK's model."""
 
-import json
-from datetime import datetime
 from typing import Any
 
-from jobs_sandbox.blocks import Block
+from awsiot import iotjobs
 
-# The shapes that carry a job document show their absent fields as null, as the Swift sample does.
-_NULLS_SHOWN = ("JobExecutionData", "UpdateJobExecutionResponse")
+from jobs_sandbox import json_text
+from jobs_sandbox.blocks import CHANGED, NEXT_CHANGED, REJECTED, Block
+
+PENDING = "GetPendingJobExecutionsResponse"
+START_NEXT = "StartNextJobExecutionResponse"
+DESCRIBE = "DescribeJobExecutionResponse"
+UPDATE = "UpdateJobExecutionResult"
+
+_MODELS = {
+    CHANGED: iotjobs.JobExecutionsChangedEvent,
+    NEXT_CHANGED: iotjobs.NextJobExecutionChangedEvent,
+    PENDING: iotjobs.GetPendingJobExecutionsResponse,
+    START_NEXT: iotjobs.StartNextJobExecutionResponse,
+    DESCRIBE: iotjobs.DescribeJobExecutionResponse,
+    UPDATE: iotjobs.UpdateJobExecutionResponse,
+    REJECTED: iotjobs.V2ErrorResponse,
+}
+# The fields around a job document are shown as null where they are absent, as the Swift sample shows them; the job
+# document itself is not.
+_EXECUTION = (
+    "executionNumber",
+    "jobId",
+    "lastUpdatedAt",
+    "queuedAt",
+    "startedAt",
+    "status",
+    "statusDetails",
+    "thingName",
+    "versionNumber",
+)
+_UPDATE = ("clientToken", "executionState", "timestamp")
 
 
-def readable(title: str, shape: Any, payload: bytes) -> Block:
-    """A modeled shape and the payload it was made from, as an answer; it never raises."""
+def to_block(title: str, payload: bytes) -> Block:
+    """What a message says, as a block of this title; it never raises.
+
+    What is not as AWS IoT Jobs documents it is shown all the same, with a note that says why: as JSON if it is a JSON
+    object, else as it came (https://docs.aws.amazon.com/iot/latest/developerguide/jobs-mqtt-api.html).
+    """
+    body = None
     try:
-        body = to_json(shape)
-        if payload:
-            _put_back(body, json.loads(payload))
-    except Exception as error:  # whatever the network sent, it is shown
-        return unreadable(title, payload, error)
-    return Block(title, body, payload)
+        body = json_text.loads(payload, strict=False)
+        _MODELS[title].from_payload(body)
+    except Exception as error:  # whatever the network sent and the model makes of it
+        note = f"not what AWS IoT Jobs documents: {type(error).__name__}: {error}"
+        return Block(title, body if isinstance(body, dict) else None, payload, note)
+    return Block(title, _sorted(_with_nulls(title, body)), payload)
 
 
-def unreadable(title: str, payload: bytes, error: Exception | None) -> Block:
-    """A payload that the SDK's model does not fit: as JSON if it is a JSON object, else as it came."""
-    note = f"not what AWS IoT Jobs documents: {type(error).__name__}: {error}"
+def client_token(payload: bytes) -> str | None:
+    """The client token in an answer; None where it is missing or unreadable."""
     try:
-        body = json.loads(payload)
-    except (ValueError, RecursionError):
-        body = None
-    return Block(title, body if isinstance(body, dict) else None, payload, note)
+        body = json_text.loads(payload, strict=False)
+    except ValueError:
+        return None
+    token = body.get("clientToken") if isinstance(body, dict) else None
+    return token if isinstance(token, str) else None
 
 
-def to_json(shape: Any) -> Any:
-    """Field names in camelCase, times as whole epoch seconds, absent fields left out or null as the shape wants."""
-    if isinstance(shape, datetime):
-        return int(shape.timestamp())
-    if isinstance(shape, list):
-        return [to_json(item) for item in shape]
-    if isinstance(shape, dict):
-        return {key: to_json(value) for key, value in shape.items()}
-    if not hasattr(shape, "from_payload"):
-        return shape
-    nulls = type(shape).__name__ in _NULLS_SHOWN
-    fields = {}
-    for name in shape.__slots__:
-        value = getattr(shape, name)
-        if name == "job_document":
-            if value is not None:
-                fields["jobDocument"] = value
-        elif value is not None or nulls:
-            fields[_camel_case(name)] = to_json(value)
-    return fields
+def _with_nulls(title: str, body: dict[str, Any]) -> dict[str, Any]:
+    if title == UPDATE:
+        return dict.fromkeys(_UPDATE) | body
+    if title in (START_NEXT, DESCRIBE, NEXT_CHANGED) and isinstance(body.get("execution"), dict):
+        return body | {"execution": dict.fromkeys(_EXECUTION) | body["execution"]}
+    return body
 
 
-def _camel_case(name: str) -> str:
-    first, *rest = name.split("_")
-    return first + "".join(word.capitalize() for word in rest)
-
-
-def _put_back(known: Any, sent: Any) -> None:
-    """Add to ``known`` what ``sent`` has besides: the SDK's model drops the fields that it does not know."""
-    if isinstance(sent, dict):
-        for key, value in sent.items():
-            if key not in known:
-                known[key] = value
-            elif key != "jobDocument":
-                _put_back(known[key], value)
-    elif isinstance(sent, list):
-        for known_item, sent_item in zip(known, sent, strict=True):
-            _put_back(known_item, sent_item)
+def _sorted(value: Any) -> Any:
+    """The same JSON with its keys in alphabetical order, at every level but within a job document."""
+    if isinstance(value, dict):
+        return {key: value[key] if key == "jobDocument" else _sorted(value[key]) for key in sorted(value)}
+    return [_sorted(item) for item in value] if isinstance(value, list) else value

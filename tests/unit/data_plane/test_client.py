@@ -1,664 +1,299 @@
-"""The data plane against a hand-written stand-in for the device SDK."""
+"""The life of the data plane's connection, against a hand-written stand-in for the device SDK."""
 
-import json
-from collections.abc import Callable
-from concurrent.futures import Future
-from types import SimpleNamespace
-from typing import Any
+import asyncio
+import threading
 
 import pytest
 from awscrt import mqtt5
 from awscrt.exceptions import AwsCrtError
-from awscrt.mqtt_request_response import SubscriptionStatusEventType as Status
-from awsiot import V2DeserializationFailure, V2ServiceException, iotjobs, mqtt5_client_builder
 
-from jobs_sandbox.blocks import CHANGED, NEXT_CHANGED, REJECTED, Block, Pending
-from jobs_sandbox.data_plane import client as data_plane
+from jobs_sandbox import planes
+from jobs_sandbox.blocks import CHANGED, NEXT_CHANGED, Block
+from jobs_sandbox.data_plane import client
 from jobs_sandbox.data_plane.client import DataPlane
-from jobs_sandbox.errors import Rejected, RequestFailed, StartError
+from jobs_sandbox.errors import StartError
 from jobs_sandbox.settings import Settings
-
-SETTINGS = Settings("host", "cert", "key", "region", "Thing", "test-1", port=1, ca_file="ca", timeout=1)
-JOBS = "$aws/things/Thing/jobs/"
-RR = "AWS_ERROR_MQTT_REQUEST_RESPONSE_"
-HANGUP = AwsCrtError(5, "AWS_ERROR_MQTT_UNEXPECTED_HANGUP", "hung up")
+from tests.unit.data_plane.fakes import HANGUP, SETTINGS, FakeListener, FakeSdk, asynchronous, settle, started
 
 
-class FakeSink:
-    """Keeps what it is told."""
-
-    def __init__(self) -> None:
-        self.events: list[Block] = []
-        self.late: list[tuple[Block, Pending]] = []
-        self.pending: list[Block] = []
-        self.states: list[tuple[str, str]] = []
-        self.warnings: list[str] = []
-
-    def event(self, answer: Block) -> None:
-        self.events.append(answer)
-
-    def late_answer(self, answer: Block, request: Pending) -> None:
-        self.late.append((answer, request))
-
-    def caught_up(self, pending: Block) -> None:
-        self.pending.append(pending)
-
-    def connection(self, state: str, message: str) -> None:
-        self.states.append((state, message))
-
-    def warning(self, message: str) -> None:
-        self.warnings.append(message)
+async def start_error(listener: FakeListener, settings: Settings = SETTINGS) -> StartError:
+    """What a start ends in that cannot succeed."""
+    with pytest.raises(StartError) as raised:
+        await DataPlane(settings, listener).__aenter__()
+    assert listener.states[-1] == ("stopped", "")
+    return raised.value
 
 
-class FakeStream:
-    """Keeps its listeners."""
-
-    def __init__(self, options: Any) -> None:
-        self.options = options
-        self.opened = 0
-
-    def open(self) -> None:
-        self.opened += 1
-
-    def status(self, kind: Status, error: Exception | None = None) -> None:
-        self.options.subscription_status_listener(SimpleNamespace(type=int(kind), error=error))
+# The start
 
 
-class FakeSdk:
-    """The MQTT client and the Jobs client in one; `on_start` and `on_open` are what happens by itself."""
-
-    def __init__(self) -> None:
-        self.built: dict[str, Any] = {}
-        self.options: Any = None
-        self.stopped_with: list[Any] = []
-        self.subscribed: list[str] = []
-        self.unsubscribed: list[str] = []
-        self.streams: dict[str, FakeStream] = {}
-        self.asked: list[tuple[str, Any, Future[Any]]] = []
-        self.build_error: Exception | None = None
-        self.send_error: Exception | None = None
-        self.answer_at_once: Any = None
-        self.on_start: Callable[[], None] = self.connected
-        self.on_open: Callable[[FakeStream], None] = lambda stream: stream.status(Status.SUBSCRIPTION_ESTABLISHED)
-        self.stops = True
-
-    # The builder and the MQTT client
-
-    def build(self, cert: str, key: str, **options: Any) -> "FakeSdk":
-        if self.build_error:
-            raise self.build_error
-        self.built = options | {"cert": cert, "key": key}
-        return self
-
-    def jobs_client(self, mqtt: "FakeSdk", options: Any) -> "FakeSdk":
-        assert mqtt is self
-        self.options = options
-        return self
-
-    def start(self) -> None:
-        self.on_start()
-
-    def stop(self, packet: Any) -> None:
-        self.stopped_with.append(packet)
-        if self.stops:
-            self.built["on_lifecycle_stopped"](None)
-
-    def subscribe(self, packet: Any) -> None:
-        self.subscribed += [subscription.topic_filter for subscription in packet.subscriptions]
-
-    def unsubscribe(self, packet: Any) -> None:
-        self.unsubscribed += packet.topic_filters
-
-    # The Jobs client
-
-    def create_job_executions_changed_stream(self, request: Any, options: Any) -> FakeStream:
-        assert isinstance(request, iotjobs.JobExecutionsChangedSubscriptionRequest)
-        return self._stream(CHANGED, request, options)
-
-    def create_next_job_execution_changed_stream(self, request: Any, options: Any) -> FakeStream:
-        assert isinstance(request, iotjobs.NextJobExecutionChangedSubscriptionRequest)
-        return self._stream(NEXT_CHANGED, request, options)
-
-    def _stream(self, title: str, request: Any, options: Any) -> FakeStream:
-        assert request.thing_name == "Thing"
-        options._validate()
-        stream = self.streams[title] = FakeStream(options)
-        real_open = stream.open
-
-        def open_and_more() -> None:
-            real_open()
-            self.on_open(stream)
-
-        stream.open = open_and_more  # type: ignore[method-assign]
-        return stream
-
-    def get_pending_job_executions(self, request: Any) -> "Future[Any]":
-        return self._ask("get_pending_job_executions", request)
-
-    def start_next_pending_job_execution(self, request: Any) -> "Future[Any]":
-        return self._ask("start_next_pending_job_execution", request)
-
-    def describe_job_execution(self, request: Any) -> "Future[Any]":
-        return self._ask("describe_job_execution", request)
-
-    def update_job_execution(self, request: Any) -> "Future[Any]":
-        return self._ask("update_job_execution", request)
-
-    def _ask(self, operation: str, request: Any) -> "Future[Any]":
-        if self.send_error:
-            raise self.send_error
-        request.client_token = f"token-{len(self.asked)}"
-        answered: Future[Any] = Future()
-        self.asked.append((operation, request, answered))
-        if self.answer_at_once is not None:
-            answered.set_result(self.answer_at_once)
-        return answered
-
-    # What happens
-
-    def connected(self, *, session_present: bool = False) -> None:
-        connack = SimpleNamespace(session_present=session_present)
-        self.built["on_lifecycle_connection_success"](SimpleNamespace(connack_packet=connack))
-
-    def failed(self, error: Exception = HANGUP, code: int | None = None) -> None:
-        connack = None if code is None else mqtt5.ConnackPacket(reason_code=mqtt5.ConnectReasonCode(code))
-        self.built["on_lifecycle_connection_failure"](SimpleNamespace(exception=error, connack_packet=connack))
-
-    def lost(self, error: Exception = HANGUP, packet: mqtt5.DisconnectPacket | None = None) -> None:
-        self.built["on_lifecycle_disconnection"](SimpleNamespace(exception=error, disconnect_packet=packet))
-
-    def arrives(self, payload: bytes | None, topic: str = "notify") -> None:
-        packet = SimpleNamespace(payload=payload, topic=JOBS + topic)
-        self.built["on_publish_received"](SimpleNamespace(publish_packet=packet))
-
-    def fails(self, name: str, number: int = -1) -> None:
-        error = AwsCrtError(1, RR + name, "words")
-        self.asked[number][2].set_exception(V2ServiceException("failure", error, None))
-
-
-@pytest.fixture
-def sdk(monkeypatch: pytest.MonkeyPatch) -> FakeSdk:
-    fake = FakeSdk()
-    monkeypatch.setattr(mqtt5_client_builder, "mtls_from_path", fake.build)
-    monkeypatch.setattr(iotjobs, "IotJobsClientV2", fake.jobs_client)
-    monkeypatch.setattr(
-        data_plane, "explain_connection", lambda settings, word: StartError(f"explained {settings.endpoint} {word}")
-    )
-    monkeypatch.setattr(data_plane, "_STOP_TIMEOUT", 0.01)
-    return fake
-
-
-@pytest.fixture
-def listener() -> FakeSink:
-    return FakeSink()
-
-
-@pytest.fixture
-def data(sdk: FakeSdk, listener: FakeSink) -> DataPlane:
-    return DataPlane(SETTINGS, listener).__enter__()
-
-
-def failure(pending: Pending) -> Any:
-    error = pending.exception(0)
-    assert isinstance(error, RequestFailed)
-    return error
-
-
-# Connecting and leaving
-
-
-def test_connect_and_close(sdk: FakeSdk, listener: FakeSink) -> None:
-    """It connects as the settings say, opens both streams with all listeners, and ends the session on its way out."""
-    with DataPlane(SETTINGS, listener):
-        assert {stream.opened for stream in sdk.streams.values()} == {1}
+@asynchronous
+async def test_connect_and_close(sdk: FakeSdk, listener: FakeListener) -> None:
+    """It connects as the settings say, opens both streams, and ends the session on its way out."""
+    async with started(listener) as data:
+        _: planes.DataPlane = data
         assert sdk.streams.keys() == {CHANGED, NEXT_CHANGED}
-        for stream in sdk.streams.values():
-            assert stream.options.incoming_event_listener is not None
-            assert stream.options.subscription_status_listener is not None
-            assert stream.options.deserialization_failure_listener is not None
+        assert {stream.opened for stream in sdk.streams.values()} == {1}
+        assert listener.states == [("connected", "")]
     wanted = {"cert": "cert", "key": "key", "endpoint": "host", "port": 1, "ca_filepath": "ca", "client_id": "test-1"}
     assert sdk.built.items() >= wanted.items()
-    assert sdk.built["connack_timeout_ms"] == 1000
+    assert sdk.built["connack_timeout_ms"] == 60_000
     assert sdk.built["ping_timeout_ms"] < sdk.built["keep_alive_interval_sec"] * 1000
     assert sdk.built["keep_alive_interval_sec"] + sdk.built["ping_timeout_ms"] / 1000 == 15
-    assert sdk.options.operation_timeout_in_seconds == 1
+    assert sdk.built["session_behavior"] == mqtt5.ClientSessionBehaviorType.REJOIN_POST_SUCCESS
+    assert sdk.built["session_expiry_interval_sec"] == 3600
+    assert (sdk.built["min_reconnect_delay_ms"], sdk.built["max_reconnect_delay_ms"]) == (500, 2000)
+    assert sdk.options.max_streaming_subscriptions == 2
     assert [packet.session_expiry_interval_sec for packet in sdk.stopped_with] == [0]
     assert listener.states == [("connected", ""), ("stopped", "")]
 
 
-@pytest.mark.parametrize("up", [True, False])
-def test_close_does_not_wait_long(sdk: FakeSdk, listener: FakeSink, up: bool) -> None:  # noqa: FBT001 - a parameter of the test
-    """A client that does not stop is not waited for, and its last loss is no news."""
-    sdk.stops = False
-    with DataPlane(SETTINGS, listener):
-        if not up:
-            sdk.lost()
-    told = len(listener.states)
-    sdk.failed()
-    sdk.lost()
-    assert len(listener.states) == told
+@asynchronous
+async def test_timeout_of_the_sdk(sdk: FakeSdk, listener: FakeListener) -> None:
+    """The SDK, which counts whole seconds, never gives up on a request before the program does."""
+    async with started(listener, SETTINGS._replace(timeout=1.5)):
+        assert sdk.options.operation_timeout_in_seconds == 2
+
+
+@asynchronous
+async def test_new_connections_send_at_once(
+    sdk: FakeSdk, listener: FakeListener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each connection, the first and every other, sends small packets without delay."""
+    ports: list[int] = []
+    monkeypatch.setattr(client, "send_at_once", ports.append)
+    async with started(listener):
+        sdk.lost()
+        sdk.connected()
+        await settle()
+    assert ports == [1, 1]
 
 
 @pytest.mark.parametrize("error", [RuntimeError("34"), OSError("gone"), ValueError("x"), AwsCrtError(1, "N", "m")])
-def test_builder_fails(sdk: FakeSdk, listener: FakeSink, error: Exception) -> None:
+@asynchronous
+async def test_builder_fails(sdk: FakeSdk, listener: FakeListener, error: Exception) -> None:
     """Files that the SDK cannot use are a StartError, and there is nothing to stop."""
     sdk.build_error = error
-    with pytest.raises(StartError, match="cannot use the certificate, key or endpoint"):
-        DataPlane(SETTINGS, listener).__enter__()
+    assert "cannot use the certificate, key or endpoint" in (await start_error(listener)).message
     assert not sdk.stopped_with
 
 
-def test_no_connection_in_time(sdk: FakeSdk, listener: FakeSink) -> None:
+@asynchronous
+async def test_no_connection_in_time(sdk: FakeSdk, listener: FakeListener) -> None:
     """Without a word of the SDK, the connection is looked into, and the client stopped."""
     sdk.on_start = lambda: None
-    with pytest.raises(StartError, match=r"explained host $"):
-        DataPlane(SETTINGS._replace(timeout=0), listener).__enter__()
+    error = await start_error(listener, SETTINGS._replace(timeout=0))
+    assert error.message == "explained host "
     assert len(sdk.stopped_with) == 1
 
 
-def test_connection_failure(sdk: FakeSdk, listener: FakeSink) -> None:
+@pytest.mark.parametrize("word", ["failed", "connected"])
+@asynchronous
+async def test_words_that_come_too_late(
+    sdk: FakeSdk, listener: FakeListener, monkeypatch: pytest.MonkeyPatch, word: str
+) -> None:
+    """What the SDK says while the connection is looked into is no news, and starts nothing."""
+
+    async def explain(*_: object) -> StartError:
+        getattr(sdk, word)()
+        getattr(sdk, word)()
+        await settle()
+        return StartError("explained")
+
+    monkeypatch.setattr(client, "explain_connection", explain)
+    sdk.on_start = lambda: None
+    assert (await start_error(listener, SETTINGS._replace(timeout=0))).message == "explained"
+    assert listener.states == [("stopped", "")]
+    assert (sdk.created, sdk.asked) == ([], [])
+
+
+@asynchronous
+async def test_connection_failure(sdk: FakeSdk, listener: FakeListener) -> None:
     """A failure without a CONNACK is looked into; the SDK's further attempts are not told."""
 
     def fail_twice() -> None:
         sdk.failed()
-        sdk.failed()
+        sdk.failed(MemoryError("full"))
 
     sdk.on_start = fail_twice
-    with pytest.raises(StartError, match="explained host AWS_ERROR_MQTT_UNEXPECTED_HANGUP"):
-        DataPlane(SETTINGS, listener).__enter__()
+    error = await start_error(listener)
+    assert error.message == "explained host AWS_ERROR_MQTT_UNEXPECTED_HANGUP"
     assert listener.states == [("stopped", "")]
 
 
-@pytest.mark.parametrize(
-    ("code", "what", "cause"),
-    [
-        (135, "NOT_AUTHORIZED (135)", "iot:Connect on client/test-1"),
-        (137, "SERVER_BUSY (137)", ""),
-    ],
-)
-def test_connack_refuses(sdk: FakeSdk, listener: FakeSink, code: int, what: str, cause: str) -> None:
-    """A CONNACK's refusal is quoted, and one for want of a permission names it."""
-    sdk.on_start = lambda: sdk.failed(code=code)
-    with pytest.raises(StartError) as raised:
-        DataPlane(SETTINGS, listener).__enter__()
-    assert what in raised.value.message
-    assert cause in raised.value.cause
+@asynchronous
+async def test_connack_refuses(sdk: FakeSdk, listener: FakeListener) -> None:
+    """A CONNACK's refusal is quoted: there is nothing to look into."""
+    sdk.on_start = lambda: sdk.failed(code=mqtt5.ConnectReasonCode.SERVER_BUSY)
+    assert "SERVER_BUSY (137)" in (await start_error(listener)).message
 
 
-def test_subscription_refused_at_the_start(sdk: FakeSdk, listener: FakeSink) -> None:
-    """A stream that is refused at the start names the permission, and ends the connection."""
-    error = AwsCrtError(1, RR + "SUBSCRIBE_FAILURE", "words")
-    sdk.on_open = lambda stream: stream.status(Status.SUBSCRIPTION_HALTED, error)
-    with pytest.raises(StartError) as raised:
-        DataPlane(SETTINGS, listener).__enter__()
-    assert "iot:Subscribe on topicfilter/$aws/things/Thing/jobs/notify" in raised.value.cause
-    assert "SUBSCRIBE_FAILURE" in raised.value.message
+@asynchronous
+async def test_interrupted_start(sdk: FakeSdk, listener: FakeListener) -> None:
+    """A start that is cancelled stops the client."""
+    sdk.on_start = lambda: None
+    start = asyncio.ensure_future(DataPlane(SETTINGS, listener).__aenter__())
+    await settle()
+    start.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await start
     assert len(sdk.stopped_with) == 1
 
 
-@pytest.mark.parametrize(("lost", "cause"), [(False, "a slow network"), (True, "the connection was lost meanwhile")])
-def test_no_subscription_in_time(sdk: FakeSdk, listener: FakeSink, lost: bool, cause: str) -> None:  # noqa: FBT001
-    """A stream without a subscription in time ends the start, with the likely cause."""
-    sdk.on_open = lambda _: sdk.lost() if lost else None
-    with pytest.raises(StartError, match="has no subscription after 0 s") as raised:
-        DataPlane(SETTINGS._replace(timeout=0), listener).__enter__()
-    assert raised.value.cause.startswith(cause)
+# The end
 
 
-# Events
+@asynchronous
+async def test_close_waits_for_the_disconnect(
+    sdk: FakeSdk, listener: FakeListener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Leaving waits until the DISCONNECT has left: else the broker would keep the session."""
+    monkeypatch.setattr(client, "_STOP_TIMEOUT", 60)
+    sdk.stops = False
+    data = await DataPlane(SETTINGS, listener).__aenter__()
+    closing = asyncio.ensure_future(data.__aexit__())
+    await settle()
+    assert len(sdk.stopped_with) == 1
+    assert not closing.done()
+    sdk.stopped()
+    await asyncio.wait_for(closing, 30)
 
 
-def test_events_are_paired_with_their_bytes(data: DataPlane, sdk: FakeSdk, listener: FakeSink) -> None:
-    """An event is shown with the fields that the SDK's model drops."""
-    payload = b'{"timestamp": 5, "odd": 1}'
-    event = iotjobs.JobExecutionsChangedEvent.from_payload(json.loads(payload))
-    sdk.streams[CHANGED].options.incoming_event_listener(event)
-    assert listener.events == []
-    sdk.arrives(payload)
-    assert listener.events == [Block(CHANGED, {"timestamp": 5, "odd": 1}, payload)]
-
-
-def test_event_without_its_bytes(data: DataPlane, sdk: FakeSdk, listener: FakeSink) -> None:
-    """An event whose bytes never came is shown as the model has it, once the next one comes."""
-    arrives = sdk.streams[NEXT_CHANGED].options.incoming_event_listener
-    arrives(iotjobs.NextJobExecutionChangedEvent(timestamp=None))
-    arrives(iotjobs.NextJobExecutionChangedEvent(timestamp=None))
-    assert listener.events == [Block(NEXT_CHANGED, {}, b"")]
-    sdk.arrives(None)
-    assert listener.events == [Block(NEXT_CHANGED, {}, b"")] * 2
-
-
-@pytest.mark.parametrize("payload", [b"nonsense", None])
-def test_unreadable_event(data: DataPlane, sdk: FakeSdk, listener: FakeSink, payload: bytes | None) -> None:
-    """A payload that the SDK cannot read is shown as it came, with the reason, and its bytes are nobody else's."""
-    failed = V2DeserializationFailure("failure", TypeError("odd"), payload)
-    sdk.streams[CHANGED].options.deserialization_failure_listener(failed)
-    sdk.arrives(payload)
-    [event] = listener.events
-    assert (event.title, event.body, event.payload) == (CHANGED, None, payload or b"")
-    assert "TypeError: odd" in event.note
-
-
-# Requests
-
-
-REQUESTS: dict[str, tuple[Callable[[DataPlane], Pending], str, str, str, str]] = {
-    "get_pending_job_executions": (
-        lambda data: data.get_pending_job_executions(),
-        "GetPendingJobExecutionsResponse",
-        "GetPendingJobExecutionsRequest",
-        "get",
-        "get",
-    ),
-    "start_next_pending_job_execution": (
-        lambda data: data.start_next_pending_job_execution(),
-        "StartNextJobExecutionResponse",
-        "StartNextPendingJobExecutionRequest",
-        "start-next",
-        "start-next",
-    ),
-    "describe_job_execution": (
-        lambda data: data.describe_job_execution("Job1"),
-        "DescribeJobExecutionResponse",
-        "DescribeJobExecutionRequest",
-        "Job1/get",
-        "*/get",
-    ),
-    "update_job_execution": (
-        lambda data: data.update_job_execution("Job1", "FAILED"),
-        "UpdateJobExecutionResult",
-        "UpdateJobExecutionRequest",
-        "Job1/update",
-        "*/update",
-    ),
-}
-every_request = pytest.mark.parametrize("operation", REQUESTS)
-
-
-@every_request
-def test_requests(data: DataPlane, sdk: FakeSdk, operation: str) -> None:
-    """Each request is the SDK's operation of that name, and its answer carries the title of the spec."""
-    ask, title, shape, _, _ = REQUESTS[operation]
-    pending = ask(data)
-    [(called, request, answered)] = sdk.asked
-    assert (called, type(request).__name__, request.thing_name) == (operation, shape, "Thing")
-    assert getattr(request, "job_id", "Job1") == "Job1"
-    assert getattr(request, "status", "FAILED") == "FAILED"
-    answered.set_result(iotjobs.DescribeJobExecutionResponse(client_token="token-0"))
-    assert not pending.done()
-    sdk.arrives(b'{"clientToken": "token-0", "odd": 1}', "any/accepted")
-    assert pending.result(0) == Block(
-        title, {"clientToken": "token-0", "odd": 1}, b'{"clientToken": "token-0", "odd": 1}'
-    )
-
-
-def test_answer_before_its_callback(data: DataPlane, sdk: FakeSdk) -> None:
-    """An answer that is there before anybody listens is paired with its own bytes."""
-    sdk.answer_at_once = iotjobs.GetPendingJobExecutionsResponse()
-    pending = data.get_pending_job_executions()
-    sdk.arrives(b'{"odd": 1}', "get/accepted")
-    assert pending.result(0).body == {"odd": 1}
-
-
-def test_rejected(data: DataPlane, sdk: FakeSdk) -> None:
-    """A rejection carries all that the service said."""
-    pending = data.get_pending_job_executions()
-    error = iotjobs.V2ErrorResponse(code="InvalidRequest", message="no")
-    sdk.asked[0][2].set_exception(V2ServiceException("failure", None, error))
-    sdk.arrives(b'{"code": "InvalidRequest", "message": "no", "odd": 1}', "get/rejected")
-    rejected = pending.exception(0)
-    assert isinstance(rejected, Rejected)
-    assert rejected.body == {"code": "InvalidRequest", "message": "no", "odd": 1}
-
-
-def test_unreadable_answer(data: DataPlane, sdk: FakeSdk) -> None:
-    """An answer of wrong types is shown as it came, with the reason."""
-    pending = data.get_pending_job_executions()
-    sdk.asked[0][2].set_exception(V2ServiceException("failure", TypeError("odd"), None))
-    sdk.arrives(b'{"timestamp": "now"}', "get/accepted")
-    assert pending.result(0).body == {"timestamp": "now"}
-    assert "TypeError: odd" in pending.result(0).note
-
-
-@pytest.mark.parametrize("error", [ValueError("x"), RuntimeError("x"), AwsCrtError(1, "N", "m")])
-def test_refused_by_the_sdk(data: DataPlane, sdk: FakeSdk, error: Exception) -> None:
-    """A request that the SDK does not take has failed, certainly."""
-    sdk.send_error = error
-    refused = failure(data.get_pending_job_executions())
-    assert "the device SDK refused the request" in refused.message
-    assert not refused.uncertain
-
-
-@every_request
-def test_timed_out(data: DataPlane, sdk: FakeSdk, listener: FakeSink, operation: str) -> None:
-    """A time-out is uncertain and lists what would explain it; the answer is still listened for, and shown late."""
-    ask, title, _, topic, policy_topic = REQUESTS[operation]
-    pending = ask(data)
-    sdk.fails("TIMEOUT")
-    timed_out = failure(pending)
-    assert timed_out.message == "no answer within 1 s"
-    assert timed_out.uncertain
-    assert f"iot:Receive on topic/{JOBS}{policy_topic}/* (the answer)" in timed_out.cause
-    assert f"iot:Publish on topic/{JOBS}{policy_topic} (the request)" in timed_out.cause
-    assert sdk.subscribed == [f"{JOBS}{topic}/accepted", f"{JOBS}{topic}/rejected"]
-    sdk.arrives(b'{"clientToken": "token-0"}', f"{topic}/accepted")
-    sdk.arrives(b'{"clientToken": "token-0"}', f"{topic}/accepted")  # QoS 1: duplicates happen
-    assert listener.late == [(Block(title, {"clientToken": "token-0"}, b'{"clientToken": "token-0"}'), pending)]
-    assert sdk.unsubscribed == sdk.subscribed
-
-
-def test_late_rejection(data: DataPlane, sdk: FakeSdk, listener: FakeSink) -> None:
-    """A late rejection is one; the other requests to that topic are still listened for."""
-    data.get_pending_job_executions()
-    data.get_pending_job_executions()
-    sdk.fails("TIMEOUT", 0)
-    sdk.fails("TIMEOUT", 1)
-    sdk.arrives(b'{"clientToken": "token-0"}', "get/rejected")
-    assert [answer.title for answer, _ in listener.late] == [REJECTED]
-    assert sdk.unsubscribed == []
-
-
-def test_unanswered_requests_are_forgotten(data: DataPlane, sdk: FakeSdk, listener: FakeSink) -> None:
-    """Of many requests without an answer, only the latest are listened for."""
-    for number in range(15):
-        data.describe_job_execution(f"Job{number}")
-        sdk.fails("TIMEOUT")
-    assert sdk.unsubscribed == sdk.subscribed[:10]
-    sdk.arrives(b'{"clientToken": "token-4"}', "Job4/get/accepted")
-    assert listener.late == []
-    sdk.arrives(b'{"clientToken": "token-5"}', "Job5/get/accepted")
-    assert len(listener.late) == 1
-
-
-@pytest.mark.parametrize(
-    ("name", "missing"),
-    [
-        ("PUBLISH_FAILURE", f"iot:Publish on topic/{JOBS}*/update"),
-        ("SUBSCRIBE_FAILURE", f"iot:Subscribe on topicfilter/{JOBS}*/update/*"),
-    ],
-)
-def test_not_permitted(data: DataPlane, sdk: FakeSdk, name: str, missing: str) -> None:
-    """A refused publish or subscription names the permission, and is certain."""
-    pending = data.update_job_execution("Job1", "FAILED")
-    sdk.fails(name)
-    refused = failure(pending)
-    assert refused.cause == f"no policy of the certificate allows {missing}"
-    assert not refused.uncertain
-    assert sdk.subscribed == []
-
-
-def test_other_failure(data: DataPlane, sdk: FakeSdk) -> None:
-    """Any other failure of the SDK is quoted, and uncertain."""
-    pending = data.get_pending_job_executions()
-    sdk.fails("CLIENT_SHUT_DOWN")
-    assert failure(pending).message == f"the request failed: {RR}CLIENT_SHUT_DOWN: words"
-    assert failure(pending).uncertain
-
-
-@pytest.mark.parametrize("name", ["TIMEOUT", "PUBLISH_FAILURE"])
-@pytest.mark.parametrize(
-    ("restored", "cause"), [(False, "the connection is down: hung up"), (True, "the connection was lost meanwhile")]
-)
-def test_failed_with_the_connection(
-    data: DataPlane,
+@pytest.mark.parametrize("up", [True, False])
+@asynchronous
+async def test_close_does_not_wait_long(
     sdk: FakeSdk,
-    name: str,
-    restored: bool,  # noqa: FBT001
-    cause: str,
+    listener: FakeListener,
+    monkeypatch: pytest.MonkeyPatch,
+    up: bool,  # noqa: FBT001 - a parameter of the test
 ) -> None:
-    """A request that was under way when the connection was lost fails for that, and is uncertain."""
-    pending = data.get_pending_job_executions()
+    """A client that does not stop is not waited for, at all when it has no connection; its last loss is no news."""
+    monkeypatch.setattr(client, "_STOP_TIMEOUT", 0.01 if up else 60)
+    sdk.stops = False
+    data = await DataPlane(SETTINGS, listener).__aenter__()
+    if not up:
+        sdk.lost()
+        await settle()
+    told = [*listener.states, ("stopped", "")]
+    await asyncio.wait_for(data.__aexit__(), 30)
+    sdk.failed()
     sdk.lost()
-    if restored:
-        sdk.connected()
-    sdk.fails(name, 0)
-    assert failure(pending).cause.startswith(cause)
-    assert failure(pending).uncertain
+    await settle()
+    assert listener.states == told
 
 
-def test_asked_while_down(data: DataPlane, sdk: FakeSdk) -> None:
-    """A request that was made while the connection was down does not blame a policy."""
+def test_callbacks_after_the_loop(sdk: FakeSdk, listener: FakeListener) -> None:
+    """What the SDK calls when the loop is closed disturbs nobody."""
+
+    async def session() -> None:
+        async with started(listener):
+            pass
+
+    asyncio.run(session())
+    told = list(listener.states)
     sdk.lost()
-    pending = data.get_pending_job_executions()
-    sdk.connected()
-    sdk.fails("SUBSCRIBE_FAILURE", 0)
-    assert "the connection was lost meanwhile" in failure(pending).cause
+    sdk.arrives(b"{}")
+    assert (listener.states, listener.events) == (told, [])
 
 
-# Messages that the SDK has no use for
+# Messages
 
 
-@pytest.mark.parametrize(
-    ("payload", "body"),
-    [
-        (b"nonsense", None),
-        (b"[1]", None),
-        (b"[" * 100_000, None),
-        (b'{"odd": 1}', {"odd": 1}),
-        (b'{"clientToken": 5}', {"clientToken": 5}),
-    ],
-)
-def test_answer_that_names_no_request(
-    data: DataPlane, sdk: FakeSdk, listener: FakeSink, payload: bytes, body: object
-) -> None:
-    """An answer without a token is shown when a request waits on its topic, and only then."""
-    sdk.arrives(payload, "get/accepted")
-    pending = data.get_pending_job_executions()
-    sdk.arrives(payload, "Job1/get/accepted")
-    assert listener.events == []
-    sdk.arrives(payload, "get/rejected")
-    [event] = listener.events
-    assert (event.title, event.body, event.payload) == (REJECTED, body, payload)
-    assert "names no request" in event.note
-    assert not pending.done()
+@asynchronous
+async def test_events(sdk: FakeSdk, listener: FakeListener) -> None:
+    """A message on a stream's topic is its event, whatever it holds, in the order of arrival."""
+    async with started(listener):
+        sdk.arrives(b'{"timestamp": 5, "odd": 1}')
+        sdk.arrives(None, "notify-next")
+        await settle()
+        good, empty = listener.events
+        assert good == Block(CHANGED, {"timestamp": 5, "odd": 1}, b'{"timestamp": 5, "odd": 1}')
+        assert (empty.title, empty.body, empty.payload) == (NEXT_CHANGED, None, b"")
+        assert "not what AWS IoT Jobs documents" in empty.note
 
 
-@pytest.mark.parametrize("outcome", ["accepted", "rejected"])
-def test_answer_that_only_python_reads(data: DataPlane, sdk: FakeSdk, outcome: str) -> None:
-    """An answer that the SDK passes over, though it names its request, is the answer; the time-out that follows not."""
-    pending = data.get_pending_job_executions()
-    sdk.arrives(b'{"clientToken": "token-0", "odd": NaN}', f"get/{outcome}")
-    if outcome == "rejected":
-        assert isinstance(pending.exception(0), Rejected)
-    else:
-        assert "not what AWS IoT Jobs documents" in pending.result(0).note
-    sdk.fails("TIMEOUT")
-    assert sdk.subscribed == []
-
-
-def test_answer_to_another_client(data: DataPlane, sdk: FakeSdk, listener: FakeSink) -> None:
-    """An answer to another client of the same thing is none of ours."""
-    pending = data.get_pending_job_executions()
-    sdk.arrives(b'{"clientToken": "theirs"}', "get/accepted")
-    assert (listener.events, listener.late, pending.done()) == ([], [], False)
+@asynchronous
+async def test_callbacks_hand_over(sdk: FakeSdk, listener: FakeListener) -> None:
+    """Whatever thread the SDK calls on, everything happens on the loop's."""
+    async with started(listener):
+        for call in (lambda: sdk.arrives(b"{}"), sdk.lost, sdk.failed, sdk.connected):
+            thread = threading.Thread(target=call)
+            thread.start()
+            thread.join()
+        assert listener.events == []
+        await settle()
+        assert len(listener.events) == 1
+        assert [state for state, _ in listener.states] == ["connected", "reconnecting", "reconnecting", "connected"]
+    assert listener.threads == {threading.get_ident()}
 
 
 # The connection's ups and downs
 
 
-@pytest.mark.parametrize(
-    ("packet", "cause"),
-    [
-        (None, "hung up (AWS_ERROR_MQTT_UNEXPECTED_HANGUP)"),
-        (mqtt5.DisconnectPacket(reason_code=None), "hung up (AWS_ERROR_MQTT_UNEXPECTED_HANGUP)"),
-        (
-            mqtt5.DisconnectPacket(mqtt5.DisconnectReasonCode.SESSION_TAKEN_OVER),
-            "another client connected with the same client id: SESSION_TAKEN_OVER (142)",
-        ),
-        (
-            mqtt5.DisconnectPacket(mqtt5.DisconnectReasonCode.SERVER_SHUTTING_DOWN),
-            "the endpoint is shutting down: SERVER_SHUTTING_DOWN (139)",
-        ),
-        (
-            mqtt5.DisconnectPacket(mqtt5.DisconnectReasonCode.ADMINISTRATIVE_ACTION, reason_string="by\n  order"),
-            "ADMINISTRATIVE_ACTION (152): by order",
-        ),
-    ],
-)
-def test_lost(
-    data: DataPlane, sdk: FakeSdk, listener: FakeSink, packet: mqtt5.DisconnectPacket | None, cause: str
-) -> None:
-    """A loss is told with its cause, in the broker's own words if it gave any; so are a failed attempt, the return."""
-    sdk.lost(packet=packet)
-    sdk.failed(MemoryError("full"))
-    sdk.connected()
-    assert listener.states[1:3] == [
-        ("reconnecting", f"connection lost: {cause}"),
-        ("reconnecting", "cannot reconnect yet: full (MemoryError); trying on"),
-    ]
-    assert listener.states[3][1].startswith("reconnected after ")
+@asynchronous
+async def test_lost(sdk: FakeSdk, listener: FakeListener) -> None:
+    """A loss is told with its cause; so are a failed attempt and the return."""
+    async with started(listener):
+        taken_over = mqtt5.DisconnectPacket(mqtt5.DisconnectReasonCode.SESSION_TAKEN_OVER)
+        sdk.lost(packet=taken_over)
+        sdk.failed(MemoryError("full"))
+        sdk.failed(code=mqtt5.ConnectReasonCode.SERVER_BUSY)
+        sdk.failed(HANGUP, code=mqtt5.ConnectReasonCode.SUCCESS)
+        sdk.connected()
+        await settle()
+        assert listener.states[1:5] == [
+            (
+                "reconnecting",
+                "connection lost: another client connected with the same client id: SESSION_TAKEN_OVER (142)",
+            ),
+            ("reconnecting", "cannot reconnect yet: full (MemoryError); trying on"),
+            ("reconnecting", "cannot reconnect yet: SERVER_BUSY (137); trying on"),
+            ("reconnecting", "cannot reconnect yet: hung up (AWS_ERROR_MQTT_UNEXPECTED_HANGUP); trying on"),
+        ]
+        assert listener.states[5][1].startswith("reconnected after ")
 
 
-def test_refused_later(data: DataPlane, sdk: FakeSdk, listener: FakeSink) -> None:
-    """A CONNACK that refuses a reconnect is quoted."""
-    sdk.lost()
-    sdk.failed(code=mqtt5.ConnectReasonCode.SERVER_BUSY)
-    assert "SERVER_BUSY (137)" in listener.states[-1][1]
+@asynchronous
+async def test_catching_up(sdk: FakeSdk, listener: FakeListener) -> None:
+    """After a reconnect, what is pending is handed on before whatever comes after it."""
+    async with started(listener):
+        sdk.lost()
+        sdk.connected(session_present=True)
+        await settle()
+        assert [operation for operation, _, _ in sdk.asked] == ["get_pending_job_executions"]
+        sdk.answers("get/accepted", odd=1)
+        sdk.arrives(b"{}")
+        await settle()
+        assert [block.body for block in listener.pending] == [{"clientToken": "token-0000", "odd": 1}]
+        assert len(listener.events) == 1
+        assert listener.warnings == []
 
 
-def catch_up(sdk: FakeSdk, number: int = -1) -> None:
-    """Block a question for what is pending."""
-    sdk.asked[number][2].set_result(iotjobs.GetPendingJobExecutionsResponse())
-    sdk.arrives(b'{"odd": 1}', "get/accepted")
+@asynchronous
+async def test_catching_up_in_vain(sdk: FakeSdk, listener: FakeListener) -> None:
+    """When what is pending cannot be learnt, that is said; an answer that comes after all is taken."""
+    async with started(listener):
+        sdk.lost()
+        sdk.connected(session_present=True)
+        await settle()
+        sdk.fails("TIMEOUT")
+        await settle()
+        assert listener.warnings == ["what changed while the connection was down is not known: no answer within 60 s"]
+        sdk.answers("get/accepted")
+        await settle()
+        assert len(listener.pending) == 1
 
 
-def test_session_resumed(data: DataPlane, sdk: FakeSdk, listener: FakeSink) -> None:
-    """With the session resumed, what is pending is asked for once and at once."""
-    sdk.lost()
-    sdk.connected(session_present=True)
-    assert [operation for operation, _, _ in sdk.asked] == ["get_pending_job_executions"]
-    catch_up(sdk)
-    assert [answer.body for answer in listener.pending] == [{"odd": 1}]
-
-
-def test_session_forgotten(data: DataPlane, sdk: FakeSdk, listener: FakeSink) -> None:
-    """With the session forgotten, it is asked for once, when both subscriptions stand again."""
-    sdk.lost()
-    sdk.connected()
-    for stream in sdk.streams.values():
-        stream.status(Status.SUBSCRIPTION_LOST)
-    sdk.streams[CHANGED].status(Status.SUBSCRIPTION_ESTABLISHED)
-    assert sdk.asked == []
-    sdk.streams[NEXT_CHANGED].status(Status.SUBSCRIPTION_ESTABLISHED)
-    sdk.streams[NEXT_CHANGED].status(Status.SUBSCRIPTION_ESTABLISHED)
-    assert len(sdk.asked) == 1
-    sdk.fails("TIMEOUT")
-    assert listener.pending == []
-    assert listener.warnings == ["what changed while the connection was down is not known: no answer within 1 s"]
-
-
-def test_halted_stream(data: DataPlane, sdk: FakeSdk, listener: FakeSink) -> None:
-    """A stream refused after a reconnect names the permission and holds nothing up; the next reconnect reopens it."""
-    sdk.lost()
-    sdk.connected()
-    halted = sdk.streams[NEXT_CHANGED]
-    halted.status(Status.SUBSCRIPTION_HALTED, AwsCrtError(1, RR + "SUBSCRIBE_FAILURE", "words"))
-    sdk.streams[CHANGED].status(Status.SUBSCRIPTION_ESTABLISHED)
-    [warning] = listener.warnings
-    assert f"iot:Subscribe on topicfilter/{JOBS}notify-next;" in warning
-    assert len(sdk.asked) == 1
-    sdk.lost()
-    sdk.connected()
-    assert sdk.streams[NEXT_CHANGED] is not halted
-    assert sdk.streams[NEXT_CHANGED].opened == 1
-    assert sdk.streams[CHANGED].opened == 1
+@asynchronous
+async def test_catching_up_refused(sdk: FakeSdk, listener: FakeListener) -> None:
+    """A rejection is not what is pending."""
+    async with started(listener):
+        sdk.lost()
+        sdk.connected(session_present=True)
+        await settle()
+        sdk.answers("get/rejected", code="RequestThrottled", message="slow down")
+        await settle()
+        assert listener.pending == []
+        [warning] = listener.warnings
+        assert warning.startswith("what changed while the connection was down is not known: the service rejected the ")
+        assert warning.endswith("RequestThrottled: slow down")

@@ -221,3 +221,18 @@ def test_each_outage_counts_its_own_attempts(story: Story) -> None:
     assert [message for message in story.messages if "attempts" in message] == [
         "reconnected after 0.0 s, 2 failed attempts"
     ] * 2
+
+
+def test_broken_since(story: Story) -> None:
+    """What was wrong with the connection since a mark: nothing, a loss, or that it is down; its cause is the last."""
+    mark = story.connection.mark()
+    assert story.connection.broken_since(mark) == ""
+    story.connection.lost("the network")
+    while_down = story.connection.mark()
+    assert story.connection.broken_since(mark) == "the connection is down: the network"
+    story.connection.failed("refused")
+    assert story.connection.broken_since(while_down) == "the connection is down: refused"
+    story.connection.restored()
+    for earlier in (mark, while_down):
+        assert story.connection.broken_since(earlier) == "the connection was lost meanwhile: refused"
+    assert story.connection.broken_since(story.connection.mark()) == ""

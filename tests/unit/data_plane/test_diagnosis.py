@@ -1,5 +1,6 @@
 """What is said of files and endpoints that cannot work: real files, real sockets, real certificates."""
 
+import asyncio
 import os
 import socket
 import ssl
@@ -117,8 +118,15 @@ def test_file_missing(files: Files, field: str, role: str) -> None:
     """A file that is not there is named, with its role."""
     error = refusal(replaced(files.settings, field, "/nowhere/x.pem"))
     assert error.message == f"the {role} file /nowhere/x.pem cannot be read: No such file or directory"
+    assert "the --local that was to be joined has probably ended" in error.cause
     assert "mistyped path" in error.cause
     assert "endpoint, certificate, key, region, thing" in error.next_step
+
+
+def test_file_of_a_real_endpoint_missing(files: Files) -> None:
+    """Where no --local can have been meant, none is mentioned."""
+    error = refusal(files.settings._replace(endpoint="x.iot.us-east-1.amazonaws.com", cert="/nowhere/x.pem"))
+    assert error.cause == "a mistyped path, or a file that belongs to someone else"
 
 
 def test_unreadable_file(files: Files, tmp_path: Path) -> None:
@@ -189,6 +197,14 @@ def test_encrypted_key(files: Files, form: PrivateFormat) -> None:
     assert f"openssl pkey -in {path}" in error.next_step
 
 
+@pytest.mark.parametrize("comment", [b"an UNENCRYPTED copy\n", b"Proc-Type: 4,ENCRYPTED was here\n"])
+def test_key_with_a_comment(files: Files, comment: bytes) -> None:
+    """What stands around a key, whatever its words, does not make it an encrypted one."""
+    key = Path(files.key).read_bytes()
+    path = files.write("comment.key", comment + key + comment)
+    assert check_files(files.settings._replace(key=path)) == ""
+
+
 @pytest.mark.parametrize("kind", trustme.KeyType)
 def test_no_pair(files: Files, kind: trustme.KeyType) -> None:
     """A key of another certificate is said to be that, whichever its kind."""
@@ -220,7 +236,7 @@ def test_weak_key(files: Files) -> None:
 
 def explain(settings: Settings, sdk_word: str = "AWS_IO_SOCKET_CLOSED") -> StartError:
     """What is said of an endpoint; nothing of it is without a cause and a next step."""
-    error = explain_connection(settings, sdk_word)
+    error = asyncio.run(explain_connection(settings, sdk_word))
     assert error.cause
     assert error.next_step
     return error
@@ -260,8 +276,20 @@ def test_closed_port(files: Files) -> None:
     with closed_port() as port:
         error = explain(files.settings._replace(port=port))
     assert error.message == f"nothing listens on {HOST}:{port}: connection refused"
+    assert "the --local that was to be joined has probably ended" in error.cause
     assert "wrong host or --port" in error.cause
     assert "8883" in error.next_step
+
+
+def test_closed_port_elsewhere(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of an endpoint that is not on this machine, no --local is suspected."""
+    with closed_port() as port:
+        found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (HOST, port))]
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_: found)
+        error = explain(files.settings._replace(endpoint="host.example", port=port))
+    assert error.message == f"nothing listens on host.example:{port}: connection refused"
+    assert "an endpoint that is not running" in error.cause
+    assert "--local" not in error.cause
 
 
 @pytest.mark.usefixtures("impatient")
@@ -324,6 +352,14 @@ def test_server_not_trusted(files: Files, trusted: bool) -> None:  # noqa: FBT00
         error = explain(files.settings._replace(port=port, ca_file=files.ca_file if trusted else None))
     assert error.message.startswith("the server's certificate is not trusted: ")
     assert "--ca-file" in error.next_step
+
+
+def test_server_of_a_system_ca(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without --ca-file, a server is trusted whose CA is in the system's store."""
+    monkeypatch.setenv("SSL_CERT_FILE", files.ca_file)
+    with serving(closing, server_tls(files.ca.issue_cert(HOST), files.ca_file)) as port:
+        error = explain(files.settings._replace(port=port, ca_file=None))
+    assert error.message.startswith(f"{HOST}:{port} hung up on the client certificate")
 
 
 @pytest.mark.parametrize(

@@ -8,13 +8,15 @@ import pytest
 from jobs_sandbox.data_plane.nodelay import send_at_once
 
 
-def test_only_the_connections_to_that_port() -> None:
+@pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6])
+def test_only_the_connections_to_that_port(family: socket.AddressFamily) -> None:
     """The connection to the port sends at once; others, and other kinds of files, are left as they are."""
+    host = "127.0.0.1" if family == socket.AF_INET else "::1"
     with (
-        socket.create_server(("127.0.0.1", 0)) as server,
-        socket.create_server(("127.0.0.1", 0)) as other,
-        socket.create_connection(server.getsockname()) as meant,
-        socket.create_connection(other.getsockname()) as not_meant,
+        socket.create_server((host, 0), family=family) as server,
+        socket.create_server((host, 0), family=family) as other,
+        socket.create_connection(server.getsockname()[:2]) as meant,
+        socket.create_connection(other.getsockname()[:2]) as not_meant,
     ):
         local, remote = socket.socketpair()
         files = os.listdir("/dev/fd")

@@ -1,0 +1,45 @@
+"""What helps while one types: completion and colour. Knows the command table, and prompt_toolkit's interfaces."""
+
+import re
+from collections.abc import Callable, Iterator
+
+from prompt_toolkit.completion import CompleteEvent, Completer, Completion, PathCompleter
+from prompt_toolkit.document import Document
+from prompt_toolkit.formatted_text import StyleAndTextTuples
+from prompt_toolkit.formatted_text.utils import split_lines
+from prompt_toolkit.lexers import Lexer
+
+from jobs_sandbox.colours import json_parts
+from jobs_sandbox.commands import complete
+from jobs_sandbox.executions import Executions
+
+_FILE = "file://"
+
+
+class TableCompleter(Completer):
+    """Completions from the command table, and file names after ``file://``."""
+
+    def __init__(self, executions: Executions) -> None:
+        self._executions = executions
+        self._paths = PathCompleter(expanduser=True)
+
+    def get_completions(self, document: Document, complete_event: CompleteEvent) -> Iterator[Completion]:
+        """What may stand at the cursor."""
+        text = document.text_before_cursor
+        if is_file := re.match(rf"\s*create-job\s+\S+\s+{_FILE}(.*)", text):
+            yield from self._paths.get_completions(Document(is_file[1]), complete_event)
+            return
+        for candidate, meaning, replaced in complete(text, self._executions):
+            yield Completion(candidate, -replaced, display_meta=meaning)
+
+
+class DocumentLexer(Lexer):
+    """Colours the JSON in a line that is being typed."""
+
+    def lex_document(self, document: Document) -> Callable[[int], StyleAndTextTuples]:
+        """The styled parts of each line."""
+        text = document.text
+        begin = next((index for index, character in enumerate(text) if character in "{["), len(text))
+        parts = [(f"fg:ansi{colour}" if colour else "", part) for colour, part in json_parts(text[begin:])]
+        lines = list(split_lines([("", text[:begin]), *parts]))
+        return lambda number: lines[number] if number < len(lines) else []

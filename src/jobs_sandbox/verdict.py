@@ -1,0 +1,56 @@
+"""What the control plane's view of a job execution says about the status that is expected of it. Pure."""
+
+import json
+from typing import Any
+
+from jobs_sandbox.blocks import Block
+from jobs_sandbox.errors import RequestFailed
+
+TERMINAL = ("SUCCEEDED", "FAILED", "TIMED_OUT", "REJECTED", "REMOVED", "CANCELED")
+"""The statuses in which an execution has ended (JobExecution in the AWS IoT API reference)."""
+
+
+def status_of(described: Block) -> str:
+    """The status in a DescribeJobExecutionOutput."""
+    return str((described.body or {}).get("status"))
+
+
+def is_as_expected(described: Block, job_id: str, expected: str) -> bool:
+    """Whether an execution has the status that is expected; False if it may still come to it.
+
+    Raises:
+        RequestFailed: it has ended in another one.
+
+    """
+    status = status_of(described)
+    if status == expected:
+        return True
+    if status in TERMINAL:
+        raise RequestFailed(
+            f"the execution of {job_id} ended as {status}, not {expected}",
+            cause=f"its statusDetails: {json.dumps(details, ensure_ascii=False)}"
+            if (details := _details(described.body or {}))
+            else "not told: its statusDetails are empty",
+        )
+    return False
+
+
+def too_late(job_id: str, expected: str, seen: str, seconds: float) -> RequestFailed:
+    """The failure of an execution that has not come to the expected status in time; ``seen`` is its last, or ``""``."""
+    message = f"the execution of {job_id} is not {expected} after {seconds:g} s: "
+    if not seen:
+        return RequestFailed(
+            f"{message}there is none",
+            cause="no such job, or one that does not target this thing",
+            next_step="create-job creates one; on AWS its execution appears a moment later.",
+        )
+    causes = {
+        "QUEUED": "no device has started it: none is connected, or it did not hear of the job and did not ask",
+        "IN_PROGRESS": "the device is still at it, hangs, or never reported the end",
+    }
+    return RequestFailed(f"{message}it is {seen}", cause=causes.get(seen, ""))
+
+
+def _details(body: dict[str, Any]) -> Any:
+    details = body.get("statusDetails")
+    return details.get("detailsMap", details) if isinstance(details, dict) else details

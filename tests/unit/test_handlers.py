@@ -1,0 +1,167 @@
+"""What each command does: its one request, wait or question."""
+
+import pytest
+
+from jobs_sandbox.blocks import Block
+from jobs_sandbox.commands import Quit, parse
+from jobs_sandbox.errors import AlreadyExists, Rejected, RequestFailed, UsageError
+from jobs_sandbox.formatting import error_text
+from tests.unit.fakes import Call, FakeSession
+
+
+@pytest.fixture
+async def sandbox() -> FakeSession:
+    """What a handler works with."""
+    return FakeSession()
+
+
+async def run(sandbox: FakeSession, line: str) -> None:
+    invocation = parse(line)
+    assert invocation is not None
+    await invocation.run(sandbox)
+
+
+@pytest.mark.parametrize(
+    ("line", "call"),
+    [
+        ("get-pending-job-executions", ("get_pending_job_executions",)),
+        ("start-next-pending-job-execution", ("start_next_pending_job_execution",)),
+        ("describe-job-execution Job1", ("describe_job_execution", "Job1")),
+        ("describe-job-execution $next", ("describe_job_execution", "$next")),
+        ("update-job-execution Job1 failed", ("update_job_execution", "Job1", "FAILED")),
+    ],
+)
+async def test_data_plane(sandbox: FakeSession, line: str, call: Call) -> None:
+    """A data plane command makes its one request, and its answer is shown."""
+    answer = sandbox.fake_data.outcome = Block("Answer", {"to": line})
+    await run(sandbox, line)
+    assert sandbox.fake_data.calls == [call]
+    assert sandbox.control.calls == []
+    assert sandbox.shown == [answer]
+
+
+@pytest.mark.parametrize(
+    ("line", "call", "title"),
+    [
+        ("create-job Job1 {} ", ("create_job", "Job1", "{} "), "CreateJobOutput"),
+        ("delete-job Job1", ("delete_job", "Job1"), "DeleteJobOutput"),
+    ],
+)
+async def test_control_plane(sandbox: FakeSession, line: str, call: Call, title: str) -> None:
+    """A control plane command makes its one call, and the answer to that is shown."""
+    await run(sandbox, line)
+    assert sandbox.control.calls == [call]
+    assert sandbox.fake_data.calls == []
+    assert [block.title for block in sandbox.shown] == [title]
+
+
+@pytest.mark.parametrize(
+    ("line", "waited"),
+    [
+        ("wait 2.5", (2.5, None)),
+        ("wait JobExecutionsChanged", (None, "JobExecutionsChangedEvent")),
+        ("wait JobExecutionsChangedEvent 7", (7.0, "JobExecutionsChangedEvent")),
+    ],
+)
+async def test_wait(sandbox: FakeSession, line: str, waited: Call) -> None:
+    """``wait`` waits some seconds, or for an event, or for it within some seconds."""
+    await run(sandbox, line)
+    assert sandbox.waited == [waited]
+    assert sandbox.shown == []
+
+
+async def test_wait_for_seconds_within_seconds(sandbox: FakeSession) -> None:
+    """A timeout without an event makes no sense, and the usage line says what does."""
+    with pytest.raises(UsageError) as caught:
+        await run(sandbox, "wait 5 3")
+    assert error_text(caught.value) == (
+        "a timeout goes with an event.\n  next: usage: wait <seconds | EventTitle> [timeout]\n"
+    )
+    assert sandbox.waited == []
+
+
+async def test_help(sandbox: FakeSession) -> None:
+    """``help`` shows the help."""
+    await run(sandbox, "help")
+    assert [block.title for block in sandbox.shown] == ["Help"]
+
+
+async def test_quit(sandbox: FakeSession) -> None:
+    """``quit`` leaves."""
+    with pytest.raises(Quit):
+        await run(sandbox, "quit")
+
+
+# A create-job whose first answer was lost
+
+
+def exists(*, retried: bool) -> AlreadyExists:
+    error = AlreadyExists("exists", next_step="choose another job id")
+    return error.replace(retried=retried, job_arn="arn:job")
+
+
+async def create(sandbox: FakeSession, error: Exception, document: str = '{"a": [1]}') -> Exception | None:
+    """What becomes of creating Job1 when the control plane raises ``error``."""
+
+    def fail() -> None:
+        raise error
+
+    sandbox.control.work = fail
+    try:
+        await run(sandbox, f"create-job Job1 {document}")
+    except AlreadyExists as raised:
+        return raised
+    return None
+
+
+def described(document: object) -> Block:
+    return Block("DescribeJobExecutionResponse", {"execution": {"jobId": "Job1", "jobDocument": document}})
+
+
+async def test_retry_finds_its_own_job(sandbox: FakeSession) -> None:
+    """A job that a retry finds there, with the very document, was made by the first attempt: no failure."""
+    sandbox.fake_data.outcome = described({"a": [1]})
+    assert await create(sandbox, exists(retried=True)) is None
+    [answer] = sandbox.shown
+    assert answer.title == "CreateJobOutput"
+    assert answer.body == {"description": None, "jobArn": "arn:job", "jobId": "Job1"}
+    assert "the retry found the job there" in answer.note
+    assert sandbox.fake_data.calls == [("describe_job_execution", "Job1")]
+
+
+@pytest.mark.parametrize("document", [{"a": [2]}, {}, None, "x"])
+async def test_retry_finds_another_job(sandbox: FakeSession, document: object) -> None:
+    """A job that a retry finds there with another document is someone else's: a certain failure."""
+    sandbox.fake_data.outcome = described(document)
+    error = await create(sandbox, exists(retried=True))
+    assert isinstance(error, AlreadyExists)
+    assert not error.uncertain
+    assert error.next_step == "choose another job id"
+    assert sandbox.shown == []
+
+
+@pytest.mark.parametrize(
+    "outcome",
+    [
+        Rejected({"code": "ResourceNotFound", "message": "no"}, b""),
+        RequestFailed("no answer"),
+        Block("DescribeJobExecutionResponse", None, b"?"),
+        Block("DescribeJobExecutionResponse", {"execution": "?"}),
+        Block("DescribeJobExecutionResponse", {"timestamp": 1}),
+    ],
+)
+async def test_retry_cannot_see_the_job(sandbox: FakeSession, outcome: Block | Exception) -> None:
+    """When a job that a retry finds there cannot be looked at, the outcome is unknown."""
+    sandbox.fake_data.outcome = outcome
+    error = await create(sandbox, exists(retried=True))
+    assert isinstance(error, AlreadyExists)
+    assert error.uncertain
+    assert sandbox.shown == []
+
+
+async def test_no_retry_finds_a_job(sandbox: FakeSession) -> None:
+    """Without a retry, a job that exists is a failure, and nothing is looked at."""
+    error = exists(retried=False)
+    assert await create(sandbox, error) is error
+    assert not error.uncertain
+    assert (sandbox.fake_data.calls, sandbox.shown) == ([], [])
