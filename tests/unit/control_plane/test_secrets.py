@@ -132,7 +132,18 @@ def test_proxies(monkeypatch: pytest.MonkeyPatch, connect: Connect, url: str, na
     scheme = "https" if name == "https_proxy" else "http"
     error = failure(connect(f"{scheme}://control.invalid"), "iot:DeleteJob")
     assert not MARK.search(everything(error))
+
+
+@pytest.mark.parametrize("url", ["http://user:MARKED@{host}", "http://user:MARK#MARKED@{host}", "socks5://{host}"])
+def test_nothing_gets_past_a_proxy_that_is_none(
+    monkeypatch: pytest.MonkeyPatch, connect: Connect, url: str, host: str
+) -> None:
+    """When the proxy cannot be reached, or is no URL, nothing was sent."""
+    monkeypatch.setenv("NO_PROXY", "")
+    monkeypatch.setenv("HTTP_PROXY", url.format(host=host))
+    error = failure(connect("http://control.invalid"), "iot:DeleteJob")
     assert not error.uncertain
+    assert "proxy" in error.cause
 
 
 @pytest.mark.parametrize("name", ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_IOT", "file", "services"])
