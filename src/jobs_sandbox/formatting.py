@@ -9,6 +9,7 @@ from typing import Any
 from jobs_sandbox.blocks import Block
 from jobs_sandbox.errors import SandboxError
 from jobs_sandbox.json_text import MAX_DEPTH, is_too_deep_to_lay_out
+from jobs_sandbox.redaction import without_users
 
 WIDTH = 72
 _TOO_DEEP = f"nested more than {MAX_DEPTH} levels deep; as it came"
@@ -79,13 +80,14 @@ def error_text(error: SandboxError, place: Mapping[str, object] = {}) -> str:
         lines.append(f"  likely cause: {error.cause}")
     if error.next_step:
         lines.append(f"  next: {error.next_step}")
-    return escape_lines("\n".join(lines)) + "\n"
+    return escape_lines(without_users("\n".join(lines))) + "\n"
 
 
 def error_json(error: SandboxError, place: Mapping[str, object] = {}) -> str:
     """An error as one line of JSON: ``{"type": "Error", "message": …, "cause": …, "next": …}``."""
     fields = {"type": "Error", "message": error.message, "cause": error.cause, "next": error.next_step} | dict(place)
-    return json_line({key: value for key, value in fields.items() if value})
+    shown = {key: without_users(value) if isinstance(value, str) else value for key, value in fields.items()}
+    return json_line({key: value for key, value in shown.items() if value})
 
 
 def short(text: str) -> str:

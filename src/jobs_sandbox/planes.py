@@ -28,7 +28,10 @@ class ControlPlane(Protocol):
         """CancelJob."""
 
     def describe_job_execution(self, job_id: str) -> Block:
-        """DescribeJobExecution: the control plane's view of this thing's execution of a job."""
+        """DescribeJobExecution: the ``execution`` of the answer, as the control plane sees this thing's execution.
+
+        Raises `NotFound` while there is no such job, or no execution of it for this thing.
+        """
 
 
 class DataPlane(Protocol):

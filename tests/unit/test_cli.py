@@ -157,6 +157,15 @@ def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert [name.strip() for name in named.split(",")] == list(COMMANDS)
 
 
+def test_wrong_usage_shows_no_user_part(capsys: pytest.CaptureFixture[str]) -> None:
+    """A mistyped option is quoted without the user part of its URL."""
+    with pytest.raises(SystemExit):
+        parse(["--endpoint_url=http://user:pw@host"])
+    said = capsys.readouterr().err
+    assert "--endpoint_url=http://…@host" in said
+    assert "pw" not in said
+
+
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     """--version prints the package's version."""
     with pytest.raises(SystemExit):

@@ -314,6 +314,16 @@ def test_error_leaves_out_what_it_does_not_know() -> None:
     assert json.loads(error_json(SandboxError("it failed"))) == {"type": "Error", "message": "it failed"}
 
 
+def test_error_shows_no_user_part() -> None:
+    """Whatever an error quotes, and from wherever, the user part of a URL is not shown."""
+    url = "mqtts://user:pw@host:8883"
+    error = SandboxError(f"{url} is none", cause=f"{url},", next_step=f"not {url}.")
+    place = {"line": 7, "command": f"frob {url}"}
+    for shown in (error_text(error, place), error_json(error, place)):
+        assert "pw" not in shown
+        assert "mqtts://…@host:8883 is none" in shown
+
+
 def test_error_in_a_script() -> None:
     """An error in a script names its line, and in JSON the command as well."""
     error = UsageError("no such command")

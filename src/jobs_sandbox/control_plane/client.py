@@ -80,14 +80,15 @@ class ControlPlane:
         """Show this thing's execution of a job (DescribeJobExecution).
 
         Returns:
-            The answer as the service sent it, ``{"execution": {"status": …, …}}``, times in epoch seconds.
+            The ``execution`` of the answer, as the service sent it: ``status``, ``statusDetails`` with its
+            ``detailsMap``, times in epoch seconds.
 
         Raises:
             NotFound: there is no such job, or not yet an execution of it for this thing.
 
         """
         answer = self._call("describe_job_execution", "execution", jobId=job_id, thingName=self._settings.thing)
-        return Block("DescribeJobExecutionOutput", answer)
+        return Block("DescribeJobExecutionOutput", answer["execution"])
 
     def _call(self, operation: str, needed: str | None = None, **parameters: object) -> dict[str, Any]:
         """Call an operation of boto3's; the JSON of its answer, which has the member that it ``needed``."""

@@ -41,8 +41,8 @@ def explain(
     if isinstance(error, boto.ClientError):
         return _from_service(action, error, attempts, hidden)
     words = _of(error)
-    uncertain = any(attempts) and not _reads(action)
-    outcome = "; its outcome is unknown" if uncertain else ""
+    uncertain = any(attempts)
+    outcome = "; its outcome is unknown" if uncertain and not action.startswith("iot:Describe") else ""
     said = {"action": action, "words": redact(_text(error), hidden), "outcome": outcome}
     places = {"region": settings.region, "where": settings.control_plane}
     return RequestFailed(
@@ -51,10 +51,6 @@ def explain(
         next_step=words.next_step.format(**places),
         uncertain=uncertain,
     )
-
-
-def _reads(action: str) -> bool:
-    return action.startswith("iot:Describe")
 
 
 _NO_AWS = "a wrong --endpoint-url, or a proxy or a login page that answers in its place"
@@ -182,7 +178,7 @@ def _from_service(action: str, error: Any, attempts: Sequence[bool], hidden: Ite
     told = error.response.get("Error", {})
     code, message = (redact(str(told.get(name) or ""), hidden) for name in ("Code", "Message"))
     said = f"{action} failed: {': '.join(filter(None, (code, message)))}"
-    uncertain = any(attempts) and not _reads(action)
+    uncertain = any(attempts)
     if code == "ResourceAlreadyExistsException":
         arn = redact(str(error.response.get("resourceArn") or ""), hidden)
         next_step = "choose another job id, or delete that job first."

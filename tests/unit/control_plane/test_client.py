@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from jobs_sandbox import planes
 from jobs_sandbox.blocks import Block
 from jobs_sandbox.control_plane.client import ControlPlane, new_client
 from jobs_sandbox.errors import AlreadyExists, NotFound, RequestFailed
+from jobs_sandbox.settings import Settings
 from tests.support import servers
 from tests.support.control import ARN, NOT_FOUND, NOW, Answer, Control, Request, refusal
 from tests.unit.control_plane.conftest import SETTINGS, Connect
@@ -112,14 +114,10 @@ def test_describe_job_execution(plane: ControlPlane, service: Control) -> None:
     block = plane.describe_job_execution("Job1")
     assert block.title == "DescribeJobExecutionOutput"
     assert block.body is not None
-    execution = block.body["execution"]
-    assert (execution["status"], execution["queuedAt"]) == ("QUEUED", NOW)
-    assert execution["statusDetails"] == {"detailsMap": {"step": "1"}}
+    assert (block.body["status"], block.body["queuedAt"]) == ("QUEUED", NOW)
+    assert block.body["statusDetails"] == {"detailsMap": {"step": "1"}}
     service.script(Answer(200, {"execution": {"status": "QUEUED", "queuedAt": "soon", "odd": [1]}, "more": 1}))
-    assert plane.describe_job_execution("Job1").body == {
-        "execution": {"status": "QUEUED", "queuedAt": "soon", "odd": [1]},
-        "more": 1,
-    }
+    assert plane.describe_job_execution("Job1").body == {"status": "QUEUED", "queuedAt": "soon", "odd": [1]}
 
 
 @pytest.mark.parametrize("action", ["iot:CancelJob", "iot:DeleteJob", "iot:DescribeJobExecution"])
@@ -196,11 +194,13 @@ def test_two_attempts_and_no_more(plane: ControlPlane, service: Control) -> None
     assert error.uncertain
 
 
-def test_reading_leaves_nothing_unknown(plane: ControlPlane, service: Control) -> None:
-    """A question whose answer is lost has changed nothing."""
+def test_a_question_that_may_be_asked_again(plane: ControlPlane, service: Control) -> None:
+    """A question whose answer is lost has no outcome, but is told apart from one that was refused."""
     service.script(HANG_UP)
-    assert not failure(plane, "iot:DescribeJobExecution").uncertain
-    service.script(HANG_UP, NOT_FOUND)
+    error = failure(plane, "iot:DescribeJobExecution")
+    assert error.uncertain
+    assert "outcome" not in error.message
+    service.script(DENIED)
     assert not failure(plane, "iot:DescribeJobExecution").uncertain
 
 
@@ -235,6 +235,12 @@ def test_calls_at_the_same_time(plane: ControlPlane, service: Control) -> None:
 
 
 # The client
+
+
+def test_what_the_session_needs() -> None:
+    """It is the control plane that the commands and the session know."""
+    made: Callable[[Settings], planes.ControlPlane] = ControlPlane
+    assert made is ControlPlane
 
 
 def test_client_gives_up_in_time() -> None:

@@ -182,12 +182,12 @@ def test_single_sign_on(error: Exception) -> None:
         boto.ResponseStreamingError(error="x"),
     ],
 )
-@pytest.mark.parametrize(("action", "uncertain"), [("iot:DeleteJob", True), ("iot:DescribeJobExecution", False)])
-def test_lost_answers(error: Exception, action: str, uncertain: bool) -> None:  # noqa: FBT001 - a parameter
-    """When the answer is lost, the outcome of what changes something is unknown."""
-    told = failure(error, action, attempts=[True])
-    assert told.message == f"{action}: no answer from AWS IoT in us-east-1: {error}"
-    assert told.uncertain is uncertain
+@pytest.mark.parametrize("attempts", [[True], [True, False]])
+def test_lost_answers(error: Exception, attempts: list[bool]) -> None:
+    """When an answer is lost, the outcome is unknown."""
+    told = failure(error, attempts=attempts)
+    assert told.message == f"iot:DeleteJob: no answer from AWS IoT in us-east-1: {error}"
+    assert told.uncertain
 
 
 @pytest.mark.parametrize(

@@ -56,7 +56,7 @@ def test_success_that_is_none(plane: ControlPlane, service: Control, action: str
     unknown = "; its outcome is unknown" if action in CHANGING else ""
     assert error.message == f"{action}: {NOT_AWS}{what}{unknown}"
     assert "--endpoint-url" in error.cause
-    assert error.uncertain is (action in CHANGING)
+    assert error.uncertain
     assert len(service.requests) == 1
 
 
@@ -68,7 +68,7 @@ def test_success_without_what_it_must_have(plane: ControlPlane, service: Control
         service.script(Answer(200, body))
         error = failure(plane, action)
         assert error.message.startswith(f"{action}: {NOT_AWS}without {NEEDED[action]}")
-        assert error.uncertain is (action in CHANGING)
+        assert error.uncertain
 
 
 def test_a_created_thing_without_arn(plane: ControlPlane, service: Control) -> None:
@@ -139,7 +139,7 @@ def test_odd_errors(plane: ControlPlane, service: Control, action: str, body: ob
         error = failure(plane, action)
         assert error.message.startswith((f"{action} failed: ", "iot:CreateThing failed: "))
         assert len(error.message) < 1200
-        assert error.uncertain is (status >= 500 and action in CHANGING)
+        assert error.uncertain is (status >= 500)
         assert isinstance(error, NotFound) is (status == 404)
 
 
