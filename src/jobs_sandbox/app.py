@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import importlib
 import os
 import sys
 from contextlib import AsyncExitStack, suppress
@@ -10,6 +11,7 @@ from typing import Any
 from jobs_sandbox.console import Console
 from jobs_sandbox.errors import RequestFailed, StartError
 from jobs_sandbox.formatting import ESCAPE_UNENCODABLE
+from jobs_sandbox.joining import join_fields
 from jobs_sandbox.script import read_lines, run_script
 from jobs_sandbox.session import Session
 from jobs_sandbox.settings import Settings, new_client_id
@@ -17,6 +19,7 @@ from jobs_sandbox.signals import Signals
 from jobs_sandbox.threads import in_thread
 
 OK, FAILED = 0, 1
+_LOCAL = "A local AWS IoT runs for as long as this program does. To join it from another terminal: `connection`."
 _GRACE_TIMEOUT = 2.0  # seconds, for a control plane that answers late, but itself says why
 _LOCAL_TIMEOUT = 3.0  # seconds, for an embedded AWS IoT that is being started, until it can be stopped
 _CLOSE_TIMEOUT = 2.0  # seconds, to write what is left when the program is told to end
@@ -50,8 +53,11 @@ async def _main(options: argparse.Namespace) -> int:
 async def _work(options: argparse.Namespace, console: Console, signals: Signals) -> int:
     async with AsyncExitStack() as stack:
         try:
-            settings = await _settings(options, console, stack)
+            settings, environment = await _settings(options, console, stack)
             session = Session(console, settings.thing, settings.timeout)
+            session.join = join_fields(settings, environment)
+            if options.local is not None:
+                console.notice(_LOCAL, **session.join)
             await _start(settings, session, console, stack)
             if options.device:
                 await _start_device(options.device, settings, session, console, stack)
@@ -71,39 +77,26 @@ async def _work(options: argparse.Namespace, console: Console, signals: Signals)
         return OK if await run_script(session, console, lines) else FAILED
 
 
-async def _settings(options: argparse.Namespace, console: Console, stack: AsyncExitStack) -> Settings:
+async def _settings(
+    options: argparse.Namespace, console: Console, stack: AsyncExitStack
+) -> tuple[Settings, dict[str, str]]:
+    """The settings, and what a second client needs in its environment besides."""
     client_id = options.client_id or new_client_id()
     if options.local is None:
         endpoint, cert, key, region, thing = options.arguments
-        return Settings(
-            endpoint,
-            cert,
-            key,
-            region,
-            thing,
-            client_id,
-            port=options.port or 8883,
+        settings = Settings(endpoint, cert, key, region, thing, client_id, timeout=options.timeout)
+        return settings._replace(
+            port=options.port or settings.port,
             ca_file=options.ca_file,
             profile=options.profile,
             endpoint_url=options.endpoint_url,
-            timeout=options.timeout,
-        )
+        ), {}
     local = await _start_local(options, console, stack)
-    console.notice(local.join_instructions(), **local.as_json())
-    for warning in local.warnings:
-        console.warning(warning)
-    return Settings(
-        local.endpoint,
-        local.cert,
-        local.key,
-        local.region,
-        local.thing,
-        client_id,
-        port=local.port,
-        ca_file=local.ca_file,
-        endpoint_url=local.endpoint_url,
-        timeout=options.timeout,
+    settings = Settings(
+        local.endpoint, local.cert, local.key, local.region, local.thing, client_id, timeout=options.timeout
     )
+    settings = settings._replace(port=local.port, ca_file=local.ca_file, endpoint_url=local.endpoint_url)
+    return settings, local.environment
 
 
 async def _start_local(options: argparse.Namespace, console: Console, stack: AsyncExitStack) -> Any:
@@ -125,6 +118,11 @@ async def _start_local(options: argparse.Namespace, console: Console, stack: Asy
             await in_thread(lambda: manager.__exit__(None, None, None))
 
     stack.push_async_callback(stop)
+    await asyncio.sleep(0)  # its thread has begun; meanwhile the SDKs load, on another and on this one
+    loading = asyncio.create_task(in_thread(lambda: importlib.import_module("jobs_sandbox.control_plane.client")))
+    await asyncio.sleep(0)
+    importlib.import_module("jobs_sandbox.data_plane.client")
+    await loading
     local = await asyncio.shield(starting)
     stack.callback(_restore, dict(os.environ))
     local.apply_to(os.environ)
@@ -135,6 +133,8 @@ async def _start_local(options: argparse.Namespace, console: Console, stack: Asy
 
     watching = asyncio.create_task(watch())
     stack.callback(watching.cancel)
+    for warning in local.warnings:
+        console.warning(warning)
     return local
 
 

@@ -1,6 +1,7 @@
 """The one writer of the terminal: a queue and a task, so that nothing else waits for a terminal."""
 
 import asyncio
+import os
 from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -10,7 +11,16 @@ from typing import NamedTuple, TextIO
 
 from jobs_sandbox.blocks import Block
 from jobs_sandbox.errors import SandboxError
-from jobs_sandbox.formatting import block_json, block_text, error_json, error_text, escape, escape_lines, json_line
+from jobs_sandbox.formatting import (
+    WIDTH,
+    block_json,
+    block_text,
+    error_json,
+    error_text,
+    escape,
+    escape_lines,
+    json_line,
+)
 from jobs_sandbox.threads import in_thread
 
 # While output is blocked, so many events wait, with so many bytes of payload; later ones are counted only.
@@ -166,7 +176,7 @@ class Console:
     def _text(self, item: _Item, stream: TextIO) -> str:
         kind, content, fields = item
         if isinstance(content, Block):
-            text = block_json(content) if self._json else block_text(content)
+            text = block_json(content) if self._json else block_text(content, _width(stream))
         elif isinstance(content, SandboxError):
             text = error_json(content, fields or {}) if self._json else error_text(content, fields or {})
         elif self._json and kind != "echo":
@@ -178,3 +188,11 @@ class Console:
 
             return coloured(text, kind)
         return text
+
+
+def _width(stream: TextIO) -> int:
+    """The columns of a terminal; of anything else, as many as a header has."""
+    try:
+        return os.get_terminal_size(stream.fileno()).columns
+    except (OSError, ValueError):
+        return WIDTH

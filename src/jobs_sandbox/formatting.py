@@ -3,6 +3,7 @@
 import codecs
 import json
 import re
+import shlex
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -137,10 +138,18 @@ def _fields(*names: str) -> Callable[[dict[str, Any]], str]:
     return layout
 
 
+def _connection(body: dict[str, Any]) -> str:
+    """What a second client needs, to read and to paste."""
+    exports = " ".join(f"{name}={shlex.quote(value)}" for name, value in body.get("environment", {}).items())
+    rows = [f"{name}: {value}" for name, value in body.items() if name not in ("environment", "command")]
+    return escape_lines("\n".join([*rows, *([f"export {exports}"] if exports else []), body["command"]]))
+
+
 _LAYOUTS: dict[str, Callable[[dict[str, Any]], str]] = {
     "CreateJobOutput": _fields("description", "jobArn", "jobId"),
     "CancelJobOutput": _fields("description", "jobArn", "jobId"),
     "DeleteJobOutput": _fields("jobId"),
+    "Connection": _connection,
     "Help": lambda body: "\n".join(body["lines"]),
 }
 

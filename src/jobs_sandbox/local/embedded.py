@@ -8,7 +8,6 @@ import json
 import os
 import re
 import selectors
-import shlex
 import subprocess
 import sys
 import time
@@ -60,10 +59,6 @@ class LocalIoT:
     warnings: tuple[str, ...] = ()
     _process: Any = field(default=None, repr=False, compare=False)
 
-    def as_json(self) -> dict[str, object]:
-        """What a second client needs, by the names of the attributes."""
-        return {name: value for name, value in vars(self).items() if name not in ("warnings", "_process")}
-
     def apply_to(self, environ: MutableMapping[str, str]) -> None:
         """Make the AWS settings in a process's environment this one's alone.
 
@@ -84,37 +79,6 @@ class LocalIoT:
         """Wait until it has ended, by itself or because the context was left; how: ``exit status 1``, ``signal 9``."""
         status = self._process.wait()
         return f"exit status {status}" if status >= 0 else f"signal {-status}"
-
-    def join_instructions(self) -> str:
-        """How a second client joins, to read and to paste."""
-        joined = [self.endpoint, self.cert, self.key, self.region]
-        options = ["--port", str(self.port), "--ca-file", self.ca_file, "--endpoint-url", self.endpoint_url]
-        is_like_an_option = self.thing.startswith("-")
-        command = [*joined, *options, "--", self.thing] if is_like_an_option else [*joined, self.thing, *options]
-        exports = " ".join(f"{name}={shlex.quote(value)}" for name, value in self.environment.items())
-        rows = {
-            "endpoint": self.endpoint,
-            "port": self.port,
-            "CA": self.ca_file,
-            "certificate": self.cert,
-            "private key": self.key,
-            "thing": self.thing,
-            "control plane": self.endpoint_url,
-        }
-        return "\n".join(
-            [
-                "A local AWS IoT runs for as long as this program does. To join it from another terminal:",
-                *(f"  {name + ':':<15}{value}" for name, value in rows.items()),
-                f"  export {exports}",
-                f"  {_this_program()} {shlex.join(command)}",
-            ]
-        )
-
-
-def _this_program() -> str:
-    """The command that runs this very program, from any folder and without its virtual environment."""
-    script = Path(sys.executable).with_name("jobs-sandbox")
-    return shlex.quote(str(script)) if script.exists() else f"{shlex.quote(sys.executable)} -m jobs_sandbox"
 
 
 @contextmanager
