@@ -26,8 +26,9 @@ jobs-sandbox <endpoint> <cert> <key> <region> <thing> [options]
        jobs-sandbox --local [thing] [options]"""
 _EPILOG = """\
 At the prompt, or a line at a time on standard input: create-job, delete-job,
-get-pending-job-executions, start-next-pending-job-execution, describe-job-execution,
-update-job-execution, wait, help, quit.
+cancel-job, expect, get-pending-job-executions, start-next-pending-job-execution,
+describe-job-execution, update-job-execution, wait, connection, stop-device, start-device,
+help, quit.
 
 exit status: 0 success; 1 it could not start or, reading from a pipe, a command failed;
 2 wrong usage; 130 interrupted (128 + N: ended by signal N)."""

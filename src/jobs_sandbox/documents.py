@@ -145,8 +145,8 @@ def _is_detail(text: str) -> bool:
 
 # https://docs.aws.amazon.com/iot/latest/developerguide/jobs-mqtt-api.html and, for the ten pairs, its service quotas.
 _DETAILS = Field(
-    "an object of at most 10 texts: names of 1 to 128 letters, digits, :, _ and -, texts of 1 to 1,024 characters "
-    "without control characters",
+    "at most 10 texts by name: names of 1 to 128 letters, digits, :, _ and -, texts of 1 to 1,024 characters that "
+    "control nothing",
     _are_details,
 )
 _EXECUTION_NUMBER = Field("the whole number of one execution; without it, the latest is meant", _is_whole)

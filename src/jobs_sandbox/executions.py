@@ -53,7 +53,6 @@ class Executions:
 
     def attempt(self, job_id: str, status: str) -> None:
         """A command of this program is about to give an execution this status; ``""`` is whichever is the next."""
-        self._attempts.pop(job_id, None)
         self._attempts[job_id] = status
         _forget_the_oldest(self._attempts)
 

@@ -71,7 +71,7 @@ def _one_of(values: Iterable[str], what: str) -> Callable[[str], str]:
     return check
 
 
-def _seconds_or_event(value: str) -> str:
+def _seconds_or_event(value: str) -> float | str:
     for title in EVENTS:
         if value.lower() in (title.lower(), title.lower().removesuffix("event")):
             return title
@@ -82,16 +82,16 @@ def _seconds_or_event(value: str) -> str:
         raise UsageError(f"{short(value)} is neither seconds nor an event: {', '.join(EVENTS)}{hint}") from None
 
 
-def _seconds(value: str) -> str:
+def _seconds(value: str) -> float:
     if not re.fullmatch(r"[0-9]{1,5}(\.[0-9]{1,3})?", value):
         raise UsageError(f"{short(value)} is not a number of seconds.")
-    return value
+    return float(value)
 
 
-def _force(value: str) -> bool:
+def _force(value: str) -> str:
     if value.lower() != "force":
         raise UsageError(f"{short(value)} is not force, and nothing else may follow.")
-    return True
+    return "force"
 
 
 def _optional_fields(fields: Mapping[str, Field]) -> Parameter:
@@ -139,11 +139,14 @@ DESCRIBE = _optional_fields(DESCRIBE_FIELDS)
 FORCE = Parameter(
     "[force]",
     _force,
-    "cancel executions in progress too",
+    "the word itself",
     lambda _: [("force", "cancel executions in progress too")],
     required=False,
 )
 SECONDS_OR_EVENT = Parameter(
-    "<seconds | EventTitle>", _seconds_or_event, "so long, or until that event", lambda _: EVENTS.items()
+    "<seconds | EventTitle>",
+    _seconds_or_event,
+    "so long, or until an event that came after the last command that causes one",
+    lambda _: EVENTS.items(),
 )
 TIMEOUT = Parameter("[timeout]", _seconds, "seconds; without it, as --timeout says", required=False)

@@ -12,9 +12,9 @@ from prompt_toolkit.key_binding import KeyBindings
 from prompt_toolkit.output import ColorDepth, DummyOutput
 from prompt_toolkit.utils import is_dumb_terminal
 
-from jobs_sandbox.commands import Quit
 from jobs_sandbox.console import Console
 from jobs_sandbox.errors import Rejected, SandboxError
+from jobs_sandbox.handlers import Quit
 from jobs_sandbox.history import open_history
 from jobs_sandbox.lines import is_open_document, logical_lines
 from jobs_sandbox.session import Session

@@ -4,9 +4,9 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Callable
 
-from jobs_sandbox.commands import Quit
 from jobs_sandbox.console import Console
 from jobs_sandbox.errors import SandboxError, UsageError
+from jobs_sandbox.handlers import Quit
 from jobs_sandbox.session import Session
 from jobs_sandbox.threads import in_thread
 

@@ -11,6 +11,7 @@ from jobs_sandbox.commands import Invocation, parse
 from jobs_sandbox.console import Console
 from jobs_sandbox.errors import RequestFailed, SandboxError, UsageError
 from jobs_sandbox.executions import Executions
+from jobs_sandbox.guide import help_lines
 from jobs_sandbox.planes import ControlPlane, DataPlane, Device
 from jobs_sandbox.threads import in_thread
 from jobs_sandbox.waiting import Waiting
@@ -90,7 +91,7 @@ class Session:
 
     def answered(self, block: Block, invocation: Invocation, *, late: bool) -> None:
         """Show the answer to a command, marked as such if nobody waits for it any more."""
-        self.executions.learn(block, *invocation.update)
+        self.executions.learn(block, *(invocation.attempt or ()))
         if late:
             block = block._replace(note=f"late answer to: {invocation.label}")
         (self._console.rejected if block.title == REJECTED and not late else self._console.response)(block)
@@ -207,6 +208,10 @@ class Running:
 
         seconds = session.timeout if seconds is None else seconds
         self.show(await session.waiting.for_status(job_id, status, describe, seconds))
+
+    def show_help(self, name: str) -> None:
+        """Show what there is to know of one command, or of all."""
+        self.show(Block("Help", {"lines": help_lines(name)}))
 
     def show_connection(self) -> None:
         """Show what a second client needs to connect."""

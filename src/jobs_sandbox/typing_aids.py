@@ -10,8 +10,8 @@ from prompt_toolkit.formatted_text.utils import split_lines
 from prompt_toolkit.lexers import Lexer
 
 from jobs_sandbox.colours import json_parts
-from jobs_sandbox.commands import complete
 from jobs_sandbox.executions import Executions
+from jobs_sandbox.guide import complete
 
 _FILE = "file://"
 

@@ -285,9 +285,10 @@ def test_two_at_once() -> None:
 def test_the_invitation() -> None:
     """A second client, started with exactly what the first one prints, gets the same events."""
     with Program(["--local", "Shared-Thing"]) as first:
-        first.started()
-        exports = re.search(r"^ *export (.+)$", first.stderr, re.MULTILINE)
-        command = re.search(r"^ *\S+/jobs-sandbox (.+)$", first.stderr, re.MULTILINE)
+        first.started().send("connection")
+        told = first.take("Connection")["Connection"]
+        exports = re.search(r"^export (.+)$", told, re.MULTILINE)
+        command = re.search(r"^\S+/jobs-sandbox (.+)$", told, re.MULTILINE)
         assert exports
         assert command
         env = dict(word.split("=", 1) for word in shlex.split(exports[1]))
@@ -304,10 +305,10 @@ def test_the_invitation() -> None:
 
 
 def test_the_invitation_as_json() -> None:
-    """As JSON, the join_instructions is one notice that holds all that a second client needs."""
+    """As JSON, the first line of stderr is one notice that holds all that a second client needs."""
     done = run(["--local", "--output", "json"])
-    join_instructions = json.loads(done.stderr.splitlines()[0])
-    assert join_instructions["type"] == "Notice"
+    told = json.loads(done.stderr.splitlines()[0])
+    assert told["type"] == "Notice"
     needed = {"endpoint", "port", "ca_file", "cert", "key", "region", "thing", "endpoint_url", "environment"}
-    assert set(join_instructions) == needed | {"type"}
-    assert join_instructions["thing"] == "SandboxThing"
+    assert set(told) == needed | {"type", "command"}
+    assert told["thing"] == "SandboxThing"

@@ -154,6 +154,9 @@ class FakeSession:
     async def expect(self, job_id: str, status: str, seconds: float | None) -> None:
         self.waited.append((job_id, status, seconds))
 
+    def show_help(self, name: str) -> None:
+        self.show(Block("Help", {"lines": [name]}))
+
     def show_connection(self) -> None:
         self.show(Block("Connection", {}))
 

@@ -218,7 +218,7 @@ def test_local_runs_around_everything(world: World, streams: Streams) -> None:
     assert streams.run(options("--timeout", "7", "--client-id", "test-me", arguments=["--local", "Lamp"])) == 0
     assert world.happened[0] == "start the local AWS IoT"
     assert world.happened[-1] == "stop the local AWS IoT"
-    assert "export AWS_ACCESS_KEY_ID=id" in streams.err.text
+    assert "To join it from another terminal: `connection`." in streams.err.text
     expected = Settings("127.0.0.1", "cert", "key", "us-east-1", "Lamp", "test-me", 1, "ca", None, "http://x", 7)
     assert world.settings == [expected]
 

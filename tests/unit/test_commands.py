@@ -4,15 +4,12 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from jobs_sandbox.blocks import Block
-from jobs_sandbox.commands import COMMANDS, Invocation, complete, help_lines, parse
+from jobs_sandbox.commands import COMMANDS, MISC, Command, Invocation, parse
 from jobs_sandbox.errors import UsageError
-from jobs_sandbox.executions import Executions
 from jobs_sandbox.formatting import error_text, escape
-from jobs_sandbox.parameters import DEVICE_STATUSES, EVENTS, UPDATE
 
 STATUSES = "<SUCCEEDED | IN_PROGRESS | FAILED | REJECTED | CANCELED>"
-UPDATE_USAGE = f"update-job-execution <jobId> {STATUSES}"
+UPDATE_USAGE = f"update-job-execution <jobId> {STATUSES} [fields-as-JSON]"
 
 
 def parsed(line: str) -> Invocation:
@@ -25,15 +22,6 @@ def mistake(line: str) -> UsageError:
     with pytest.raises(UsageError) as caught:
         parse(line)
     return caught.value
-
-
-@pytest.fixture
-def executions() -> Executions:
-    """Job1 is queued, Job2, seen later, is not pending."""
-    executions = Executions()
-    executions.learn(Block("JobExecutionsChangedEvent", {"jobs": {"QUEUED": [{"jobId": "Job1"}]}}))
-    executions.learn(Block("CreateJobOutput", {"jobId": "Job2"}))
-    return executions
 
 
 # Parsing
@@ -58,16 +46,40 @@ def executions() -> Executions:
         ("update-job-execution\u00a0Job1\u2003FAILED\u2028", "update-job-execution", ["Job1", "FAILED"]),
         ("UPDATE-job-execution Job1 REJECTED", "update-job-execution", ["Job1", "REJECTED"]),
         ("describe-job-execution\u00a0$next", "describe-job-execution", ["$next"]),
-        ("wait 3", "wait", ["3"]),
-        ("wait 0.25", "wait", ["0.25"]),
+        ("wait 3", "wait", [3.0]),
+        ("wait 0.25", "wait", [0.25]),
         ("wait JobExecutionsChangedEvent", "wait", ["JobExecutionsChangedEvent"]),
-        ("wait nextjobexecutionchanged 10", "wait", ["NextJobExecutionChangedEvent", "10"]),
+        ("wait nextjobexecutionchanged 10", "wait", ["NextJobExecutionChangedEvent", 10.0]),
+        ("cancel-job Job1", "cancel-job", ["Job1"]),
+        ("cancel-job Job1 Force ", "cancel-job", ["Job1", "force"]),
+        ("expect Job1 timed_out", "expect", ["Job1", "TIMED_OUT"]),
+        ("expect Job1 QUEUED 0.5", "expect", ["Job1", "QUEUED", 0.5]),
+        (
+            'update-job-execution Job1 FAILED {"statusDetails": {"a": "b  c"}}',
+            "update-job-execution",
+            ["Job1", "FAILED", {"statusDetails": {"a": "b  c"}}],
+        ),
+        (
+            'start-next-pending-job-execution {\n"stepTimeoutInMinutes": 5}',
+            "start-next-pending-job-execution",
+            [{"stepTimeoutInMinutes": 5}],
+        ),
+        (
+            'describe-job-execution $next {"includeJobDocument": false}',
+            "describe-job-execution",
+            ["$next", {"includeJobDocument": False}],
+        ),
+        ("connection", "connection", []),
+        ("stop-device", "stop-device", []),
+        ("start-device", "start-device", []),
         ("help", "help", []),
+        ("help EXIT", "help", ["quit"]),
+        ("help wait", "help", ["wait"]),
         ("quit", "quit", []),
         ("exit", "quit", []),
     ],
 )
-def test_parse(line: str, name: str, arguments: list[str]) -> None:
+def test_parse(line: str, name: str, arguments: list[object]) -> None:
     """A right line is its command and its arguments."""
     assert parsed(line) == (COMMANDS[name], arguments)
 
@@ -118,6 +130,15 @@ def test_document_byte_for_byte(document: str) -> None:
         ("delete-job Job1 Job2", "delete-job takes no further argument: 'Job2'"),
         ("get-pending-job-executions now", "get-pending-job-executions takes no further argument: 'now'"),
         ("update-job-execution Job1", f"update-job-execution needs {STATUSES}."),
+        ("update-job-execution Job1 FAILED now", "the optional fields are not JSON: Expecting value\n  now\n  ^"),
+        (
+            "describe-job-execution Job1 []",
+            "the optional fields are one JSON object: executionNumber, includeJobDocument",
+        ),
+        ("cancel-job Job1 now", "'now' is not force, and nothing else may follow."),
+        ("expect Job1", "expect needs <STATUS>."),
+        ("help updat", "there is no command 'updat'; did you mean update-job-execution?"),
+        ("help zzz", "there is no command 'zzz'."),
         ("wait", "wait needs <seconds | EventTitle>."),
         ("wait JobExecutionsChangedEvent soon", "'soon' is not a number of seconds."),
         ('{"a": 1}', "a job document alone is no command."),
@@ -137,7 +158,8 @@ def test_mistakes(line: str, what: str) -> None:
         ("update-job-execution a/b FAILED", f"usage: {UPDATE_USAGE}"),
         ("delete-job Job1 Job2", "usage: delete-job <jobId>"),
         ("wait x", "usage: wait <seconds | EventTitle> [timeout]"),
-        ("help me", "usage: help"),
+        ("help me", "usage: help [command]"),
+        ("cancel-job Job1 now", "usage: cancel-job <jobId> [force]"),
         ('{"a": 1}', "put `create-job <jobId>` before it."),
         ("create-job J doc.json", "file://doc.json reads it from that file."),
     ],
@@ -147,96 +169,90 @@ def test_usage_line(line: str, todo: str) -> None:
     assert mistake(line).next_step == todo
 
 
-# Help and completion
-
-
-def test_help_of_the_spec() -> None:
-    """The help lists every command under its heading, with usage and summary."""
-    lines = help_lines()
-    assert [line for line in lines if not line.startswith(" ")] == [
-        "Control Plane",
-        "",
-        "Data Plane",
-        "",
-        "Miscellaneous",
-    ]
-    for command in COMMANDS.values():
-        place = lines.index(f"  {command.usage}")
-        assert lines[place + 1] == f"      {command.summary}"
-
-
-NAMES = [
-    "create-job",
-    "delete-job",
-    "get-pending-job-executions",
-    "start-next-pending-job-execution",
-    "describe-job-execution",
-    "update-job-execution",
-]
+# The table
 
 
 def test_the_table() -> None:
-    """The commands are the spec's, in its order, and ``wait``; those that change something say how to see whether."""
-    assert list(COMMANDS) == [*NAMES, "wait", "help", "quit"]
-    assert {name for name, command in COMMANDS.items() if command.check_with} == {
+    """The commands under the planes are the spec's, in its order, and ours between them."""
+    ours = {"cancel-job", "expect"}
+    assert [name for name, command in COMMANDS.items() if command.plane != MISC and name not in ours] == [
         "create-job",
         "delete-job",
+        "get-pending-job-executions",
         "start-next-pending-job-execution",
+        "describe-job-execution",
         "update-job-execution",
-    }
+    ]
+    assert [name for name, command in COMMANDS.items() if command.plane == MISC] == [
+        "wait",
+        "connection",
+        "stop-device",
+        "start-device",
+        "help",
+        "quit",
+    ]
+
+
+CHANGING = ["create-job", "delete-job", "cancel-job", "start-next-pending-job-execution", "update-job-execution"]
+
+
+@pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS)
+def test_rows(command: Command) -> None:
+    """Each row's example is a line of that command; those that change something say how to see whether."""
+    assert parsed(command.example).command is command
+    assert bool(command.check_with) is (command.name in CHANGING)
+    assert not command.raises_events or "Event" in command.prints
+    optional = [not parameter.required for parameter in command.parameters]
+    assert optional == sorted(optional)
+    assert not any(parameter.rest for parameter in command.parameters[:-1])
 
 
 @pytest.mark.parametrize(
-    ("text", "candidates"),
+    ("line", "label", "attempt"),
     [
-        ("", list(COMMANDS)),
-        ("de", [name for name in COMMANDS if name.startswith("de")]),
-        ("  up", ["update-job-execution"]),
-        ("nothing", []),
-        ("job-exec", [name for name in COMMANDS if "job-exec" in name]),
-        ("JOB", [name for name in COMMANDS if "job" in name]),
-        ("job-execution", [name for name in COMMANDS if "job-execution" in name]),
-        ("DELETE-job 2", ["Job2"]),
-        ("delete-job OB", ["Job1", "Job2"]),
-        ("nothing ", []),
-        ("help ", []),
-        ("delete-job ", ["Job1", "Job2"]),
-        ("delete-job job1", ["Job1"]),
-        ("delete-job Job1 ", []),
-        ("describe-job-execution ", ["Job1", "Job2", "$next"]),
-        ("describe-job-execution $", ["$next"]),
-        ("create-job ", []),
-        ("create-job J ", ["file://"]),
-        ("create-job J f", ["file://"]),
-        ("create-job J {", []),
-        ("update-job-execution Job1 ", list(DEVICE_STATUSES)),
-        ("update-job-execution Job1 in", ["IN_PROGRESS"]),
-        ("wait ", list(EVENTS)),
-        ("wait JobExecutionsChangedEvent ", []),
+        ("create-job Job1 {}", "create-job Job1", ("Job1", "QUEUED")),
+        ("delete-job Job1", "delete-job Job1", None),
+        ("cancel-job Job1 force", "cancel-job Job1", ("Job1", "CANCELED")),
+        ("get-pending-job-executions", "get-pending-job-executions", None),
+        ("describe-job-execution $next", "describe-job-execution $next", None),
+        ("start-next-pending-job-execution", "start-next-pending-job-execution", ("", "IN_PROGRESS")),
+        (
+            'start-next-pending-job-execution {"stepTimeoutInMinutes": 1}',
+            "start-next-pending-job-execution",
+            ("", "IN_PROGRESS"),
+        ),
+        ('update-job-execution Job1 failed {"expectedVersion": 1}', "update-job-execution Job1", ("Job1", "FAILED")),
     ],
 )
-def test_completion(executions: Executions, text: str, candidates: list[str]) -> None:
-    """What can follow is completed, from the table and from what was seen, each with a meaning, the word replaced."""
-    found = list(complete(text, executions))
-    assert [candidate for candidate, _, _ in found] == candidates
-    assert all(meaning for _, meaning, _ in found)
-    for candidate, _, replaced in found:
-        assert text[len(text) - replaced :].lower() in candidate.lower()
+def test_label_and_attempt(line: str, label: str, attempt: tuple[str, str] | None) -> None:
+    """A command under way is named with its job id, and tells which status it may give an execution."""
+    invocation = parsed(line)
+    assert (invocation.label, invocation.attempt) == (label, attempt)
+    assert invocation.is_answered
 
 
-def test_completion_of_job_ids(executions: Executions) -> None:
-    """A job id is completed with what is known of its execution."""
-    assert list(complete("delete-job J", executions)) == [("Job1", "QUEUED", 1), ("Job2", "not known", 1)]
+@pytest.mark.parametrize("line", ["expect Job1 FAILED", "wait 1", "connection", "stop-device", "help", "quit"])
+def test_not_answered(line: str) -> None:
+    """What waits, or concerns the program itself, has no answer of a service that could come late."""
+    assert not parsed(line).is_answered
 
 
-def test_completion_in_json(executions: Executions, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The names of request fields are completed inside their object."""
-    row = COMMANDS["update-job-execution"]
-    monkeypatch.setitem(COMMANDS, row.name, row._replace(parameters=(*row.parameters, UPDATE)))
-    typed = 'update-job-execution Job1 FAILED {"statusDetails": {"a": "b"}, "EXPE'
-    [(candidate, meaning, replaced)] = complete(typed, executions)
-    assert (candidate, replaced) == ('"expectedVersion": ', len('"EXPE'))
-    assert "version" in meaning
+@pytest.mark.parametrize(
+    ("line", "check_with"),
+    [
+        ('create-job Job1 {"a": "{0}"}', "`describe-job-execution Job1` shows whether the job is there"),
+        ("delete-job Job1", "`delete-job Job1` again shows: ResourceNotFoundException means that it is gone"),
+        ("cancel-job Job1", "`get-pending-job-executions` shows whether its execution is still pending"),
+        ("start-next-pending-job-execution", "`get-pending-job-executions` shows whether an execution was started"),
+        ('update-job-execution Job1 failed {"expectedVersion": 1}', "`update-job-execution Job1 FAILED` again tells: "),
+        ("get-pending-job-executions", ""),
+    ],
+)
+def test_check_with(line: str, check_with: str) -> None:
+    """A command that changes something names the one that shows whether it did, if its own answer is lost."""
+    found = parsed(line).check_with
+    assert found.startswith(check_with)
+    assert bool(found) is bool(check_with)
 
 
 # Anything at all
@@ -265,5 +281,3 @@ def test_any_line(line: str) -> None:
         assert all(line == escape(line) for line in text.split("\n"))
     else:
         assert invocation is None or invocation.command in COMMANDS.values()
-    for candidate, meaning, replaced in complete(line, Executions()):
-        assert (candidate != "", meaning != "", 0 <= replaced <= len(line)) == (True, True, True)

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from jobs_sandbox.commands import COMMANDS, Command, help_lines
+from jobs_sandbox.commands import COMMANDS, Command
+from jobs_sandbox.guide import help_lines
 
 TESTS = Path(__file__).parents[1]
 

@@ -162,6 +162,20 @@ def test_counts_of_an_execution(executions: Executions, status: str, counts: tup
     assert executions.counts() == counts
 
 
+def test_statuses() -> None:
+    """The statuses are those of JobExecution in the AWS IoT API reference."""
+    assert sorted(STATUSES) == [
+        "CANCELED",
+        "FAILED",
+        "IN_PROGRESS",
+        "QUEUED",
+        "REJECTED",
+        "REMOVED",
+        "SUCCEEDED",
+        "TIMED_OUT",
+    ]
+
+
 @pytest.mark.parametrize("status", [*STATUSES, "\x1b[31mEVIL"])
 def test_one_execution_is_no_count(executions: Executions, status: str) -> None:
     """An execution that is shown tells its status, if that is one of AWS IoT's, and not how many there are."""
@@ -203,6 +217,8 @@ def test_an_answer_without_executions(executions: Executions) -> None:
     assert executions.counts() is None
     executions.learn(Block("DeleteJobOutput", {"jobId": "A"}), "A")
     assert executions.job_ids() == {"B": "not known"}
+    executions.learn(pending(summaries("A"), [])._replace(title="CancelJobOutput"))
+    assert executions.counts() is None
 
 
 def test_job_ids_pending_first(executions: Executions) -> None:
@@ -323,6 +339,15 @@ def test_an_attempt_to_start_that_is_over(executions: Executions) -> None:
     executions.attempt("", "IN_PROGRESS")
     executions.learn(Block("StartNextJobExecutionResponse", {"execution": None}))
     assert executions.changes(pending([], summaries("A"))).keys() == {"A"}
+
+
+def test_a_job_that_was_created_meanwhile(executions: Executions) -> None:
+    """The answer to CreateJob does not end its attempt: the execution appears later."""
+    executions.learn(changed())
+    executions.attempt("A", "QUEUED")
+    executions.learn(Block("CreateJobOutput", {"jobId": "A"}), "A", "QUEUED")
+    assert executions.job_ids() == {"A": "not known"}
+    assert executions.changes(pending(summaries("A"), [])) == {}
 
 
 def test_an_attempt_under_way(executions: Executions) -> None:

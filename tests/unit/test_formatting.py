@@ -92,10 +92,11 @@ def test_empty_body() -> None:
     assert block_text(Block("T", {})).splitlines()[1:] == ["{}", ""]
 
 
-def test_create_job_output() -> None:
-    """CreateJobOutput is the three lines of the spec, an absent description ``<nil>``."""
+@pytest.mark.parametrize("title", ["CreateJobOutput", "CancelJobOutput"])
+def test_create_job_output(title: str) -> None:
+    """CreateJobOutput is the three lines of the spec, an absent description ``<nil>``; CancelJobOutput is alike."""
     body = {"jobId": "Job1", "jobArn": "arn:aws:iot:us-east-1:1:job/Job1", "description": None}
-    assert block_text(Block("CreateJobOutput", body)).splitlines()[1:] == [
+    assert block_text(Block(title, body)).splitlines()[1:] == [
         "description: <nil>",
         "jobArn: arn:aws:iot:us-east-1:1:job/Job1",
         "jobId: Job1",

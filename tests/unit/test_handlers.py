@@ -3,9 +3,10 @@
 import pytest
 
 from jobs_sandbox.blocks import Block
-from jobs_sandbox.commands import Quit, parse
+from jobs_sandbox.commands import parse
 from jobs_sandbox.errors import AlreadyExists, Rejected, RequestFailed, UsageError
 from jobs_sandbox.formatting import error_text
+from jobs_sandbox.handlers import Quit
 from tests.unit.fakes import Call, FakeSession
 
 
@@ -75,7 +76,7 @@ async def test_wait_for_seconds_within_seconds(sandbox: FakeSession) -> None:
     with pytest.raises(UsageError) as caught:
         await run(sandbox, "wait 5 3")
     assert error_text(caught.value) == (
-        "a timeout goes with an event.\n  next: usage: wait <seconds | EventTitle> [timeout]\n"
+        "a timeout goes with an event.\n  next: `help wait` explains it.\n"
     )
     assert sandbox.waited == []
 

@@ -41,13 +41,13 @@ ONE_OF = "one of SUCCEEDED, IN_PROGRESS, FAILED, REJECTED, CANCELED"
         (UPDATE, '{"expectedVersion": 1}', {"expectedVersion": 1}),
         (START, '{"stepTimeoutInMinutes": 1}', {"stepTimeoutInMinutes": 1}),
         (DESCRIBE, '{"includeJobDocument": false}', {"includeJobDocument": False}),
-        (FORCE, "FORCE", True),
-        (SECONDS_OR_EVENT, "3", "3"),
-        (SECONDS_OR_EVENT, "0.25", "0.25"),
-        (SECONDS_OR_EVENT, "99999.999", "99999.999"),
+        (FORCE, "FORCE", "force"),
+        (SECONDS_OR_EVENT, "3", 3.0),
+        (SECONDS_OR_EVENT, "0.25", 0.25),
+        (SECONDS_OR_EVENT, "99999.999", 99999.999),
         (SECONDS_OR_EVENT, "JobExecutionsChangedEvent", "JobExecutionsChangedEvent"),
         (SECONDS_OR_EVENT, "nextjobexecutionchanged", NEXT),
-        (TIMEOUT, "10", "10"),
+        (TIMEOUT, "10", 10.0),
     ],
 )
 def test_values(parameter: Parameter, typed: str, value: object) -> None:

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from jobs_sandbox import session as session_module
 from jobs_sandbox.blocks import Block
-from jobs_sandbox.commands import COMMANDS, Quit, parse
+from jobs_sandbox.commands import COMMANDS, parse
 from jobs_sandbox.errors import Rejected, RequestFailed, SandboxError, UsageError
+from jobs_sandbox.handlers import Quit
 from jobs_sandbox.session import Running
 from tests.unit.fakes import TIMEOUT, FakeRun, Outcome, Screen, titles, until
 
@@ -627,9 +628,9 @@ async def test_expect_in_vain(impatient: FakeRun) -> None:
 
 async def test_show_connection(run: FakeRun) -> None:
     """What a second client needs is what the session was given for it."""
-    run.session.join = {"endpoint": "host"}
+    run.session.join = {"endpoint": "host", "command": "jobs-sandbox host"}
     running(run).show_connection()
-    assert '"endpoint" : "host"' in await run.screen.stdout()
+    assert "\nendpoint: host\njobs-sandbox host\n" in await run.screen.stdout()
 
 
 class FakeDevice:
