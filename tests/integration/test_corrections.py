@@ -3,6 +3,7 @@
 Seen by a raw MQTT 5 client and by plain HTTP. Each test fails without its correction.
 """
 
+import json
 import ssl
 from collections.abc import Iterator
 from typing import Any
@@ -68,8 +69,9 @@ def test_a_later_one_becomes_the_next(account: Account, device: RawDevice) -> No
     """When a later execution is set IN_PROGRESS, it is told as the next one, once, after the answer."""
     first, second = queue(account, device, "A", "B")
     device.events()
-    assert device.ask(f"{second}/update", status="IN_PROGRESS", statusDetails={"step": "1"})[0] == "accepted"
-    assert not device._events
+    request = {"status": "IN_PROGRESS", "statusDetails": {"step": "1"}}
+    device.publish(f"$aws/things/{device.thing}/jobs/{second}/update", json.dumps(request).encode())
+    assert device.event()[0] == f"{second}/update/accepted"
     [(name, body)] = device.events()
     assert name == "notify-next"
     execution = body["execution"]
@@ -174,3 +176,31 @@ def test_start_next_sets_a_timer(over_http: bool, account: Account, device: RawD
 def left(device: RawDevice, job: str) -> int:
     seconds: int = device.ask(f"{job}/get")[1]["execution"]["approximateSecondsBeforeTimedOut"]
     return seconds
+
+
+@pytest.mark.parametrize("minutes", [0, -2, 10081, "5", True])
+def test_a_step_timer_that_is_none(minutes: object, account: Account, device: RawDevice) -> None:
+    """A step timer that AWS does not know is refused, by start-next and update, and nothing else happens."""
+    [job] = queue(account, device, "A")
+    for name, fields in (("start-next", {}), (f"{job}/update", {"status": "IN_PROGRESS"})):
+        outcome, body = device.ask(name, stepTimeoutInMinutes=minutes, **fields)
+        assert (outcome, body["code"]) == ("rejected", "InvalidRequest")
+    assert device.ask(f"{job}/get")[1]["execution"]["status"] == "QUEUED"
+    http = account.client("iot-jobs-data", ROOT)
+    with pytest.raises(ClientError, match="InvalidRequest"):
+        http.update_job_execution(jobId=job, thingName=device.thing, status="IN_PROGRESS", stepTimeoutInMinutes=10081)
+
+
+@pytest.mark.parametrize(
+    "details",
+    [{f"k{number}": "v" for number in range(11)}, {"a b": "v"}, {"k" * 129: "v"}, {"k": "v" * 1025}, {"k": "a\nb"}],
+)
+def test_status_details_are_checked(details: dict[str, str], account: Account, device: RawDevice) -> None:
+    """Details that AWS does not take are refused; the most that it takes are taken."""
+    [job] = queue(account, device, "A")
+    for name in ("start-next", f"{job}/update"):
+        outcome, body = device.ask(name, status="IN_PROGRESS", statusDetails=details)
+        assert (outcome, body["code"]) == ("rejected", "InvalidRequest")
+    most = {f"aZ09:_-{number}".ljust(128, "k"): "é" * 1024 for number in range(10)}
+    assert device.ask(f"{job}/update", status="IN_PROGRESS", statusDetails=most)[0] == "accepted"
+    assert device.ask(f"{job}/get")[1]["execution"]["statusDetails"] == most

@@ -13,6 +13,7 @@ from contextvars import ContextVar
 from http import HTTPStatus
 from importlib.metadata import version
 from typing import Any
+from unicodedata import category
 
 from ministack.core import iam_actions
 from ministack.core.responses import get_account_id, get_region, request_scope
@@ -24,6 +25,8 @@ MINISTACK = "1.5.33"
 LISTED = 10  # executions
 QUEUED_AFTER = 0.2  # seconds after CreateJob's answer
 LOOK_EVERY = 1.0  # seconds
+LONGEST_STEP = 10080  # minutes
+DETAILS, LONGEST_DETAIL = 10, 1024  # pairs, characters
 
 _tasks: set[asyncio.Task[None]] = set()
 
@@ -214,10 +217,13 @@ def step_timers_run() -> None:
 
     "Specifies the amount of time this device has to finish execution of this job. If the job execution status is not
     set to a terminal state before this timer expires, or before the timer is reset (…) the job execution status is
-    automatically set to TIMED_OUT." (jobs-mqtt-api, StartNextPendingJobExecution and UpdateJobExecution; -1 ends it.)
+    automatically set to TIMED_OUT." (jobs-mqtt-api, StartNextPendingJobExecution and UpdateJobExecution); "Valid
+    values for this parameter range from 1 to 10080 (…) A value of -1 is also valid and will cancel the current step
+    timer" (UpdateJobExecution). Fractions are let through, so that a test need not take a minute.
     """
     over_mqtt, over_http = iot._handle_jobs_publish, iot_jobs_data._start_next
     update, start_next = iot.jobs_update_execution, iot.jobs_start_next_execution
+    details_error = iot._jobs_status_details_error
     asked: ContextVar[Any] = ContextVar("asked", default=None)
 
     async def handle_mqtt(*place: Any) -> None:
@@ -229,9 +235,11 @@ def step_timers_run() -> None:
         return over_http(thing, payload, peek=peek)
 
     def updated(thing: str, job_id: str, *, step_timeout_minutes: Any = None, **options: Any) -> Any:
+        if step_timeout_minutes is not None:
+            asked.set(step_timeout_minutes)
         execution, error = update(thing, job_id, **options)
         if error is None and execution["status"] == "IN_PROGRESS":
-            _set_timer(thing, job_id, asked.get() if step_timeout_minutes is None else step_timeout_minutes)
+            _set_timer(thing, job_id, asked.get())
         return execution, error
 
     def started(thing: str, *, status_details: Any = None, peek: bool = False) -> Any:
@@ -242,6 +250,15 @@ def step_timers_run() -> None:
 
     iot._handle_jobs_publish, iot_jobs_data._start_next = handle_mqtt, handle_http
     iot.jobs_update_execution, iot.jobs_start_next_execution = updated, started
+    # Each request is checked there before anything else happens.
+    iot._jobs_status_details_error = lambda details: _step_timeout_error(asked.get()) or details_error(details)
+
+
+def _step_timeout_error(minutes: Any) -> Any:
+    is_number = isinstance(minutes, int | float) and not isinstance(minutes, bool)
+    if minutes is None or (is_number and (minutes == -1 or 0 < minutes <= LONGEST_STEP)):
+        return None
+    return _invalid(f"stepTimeoutInMinutes must be -1 or from 1 to {LONGEST_STEP}")
 
 
 def _set_timer(thing: str, job_id: str, minutes: Any) -> None:
@@ -253,6 +270,32 @@ def _set_timer(thing: str, job_id: str, minutes: Any) -> None:
         execution |= {"stepTimeoutInMinutes": minutes, "timeoutStartedAt": iot._jobs_now_ms()}
 
 
+def status_details_are_checked() -> None:
+    """Refuse statusDetails that AWS does not take; MiniStack takes texts of any length and number.
+
+    "Key Length Constraints: Minimum length of 1. Maximum length of 128. Key Pattern: [a-zA-Z0-9:_-]+; Value Length
+    Constraints: Minimum length of 1. Maximum length of 1024. Value Pattern: [^\\p{C}]+" (API reference,
+    UpdateJobExecution); at most 10 pairs (job-limits).
+    """
+    check = iot._jobs_status_details_error
+    iot._jobs_status_details_error = lambda details: check(details) or _details_error(details or {})
+
+
+def _details_error(details: dict[str, str]) -> Any:
+    if len(details) > DETAILS:
+        return _invalid(f"statusDetails has more than {DETAILS} pairs")
+    for name, text in details.items():
+        if not re.fullmatch("[a-zA-Z0-9:_-]{1,128}", name):
+            return _invalid("a key in statusDetails must match [a-zA-Z0-9:_-]{1,128}")
+        if len(text) > LONGEST_DETAIL or any(category(character).startswith("C") for character in text):
+            return _invalid(f"a value in statusDetails has 1 to {LONGEST_DETAIL} characters, and no control characters")
+    return None
+
+
+def _invalid(message: str) -> Any:
+    return iot.error_response_json("InvalidRequestException", message, HTTPStatus.BAD_REQUEST)
+
+
 CORRECTIONS: tuple[Callable[[], None], ...] = (
     in_progress_comes_first,
     ten_are_listed,
@@ -262,6 +305,7 @@ CORRECTIONS: tuple[Callable[[], None], ...] = (
     create_job_is_checked_on_its_targets,
     timers_tell,
     step_timers_run,
+    status_details_are_checked,
 )
 
 
