@@ -107,14 +107,13 @@ def local_device(local: LocalIoT) -> Device:
     return Device(local.thing, local.cert, local.key, "")
 
 
-def test_a_policy_of_ones_own(tmp_path: Path) -> None:
+def test_a_policy_of_ones_own() -> None:
     """A given device policy is enforced, its thing variables too: the certificate is attached to the thing."""
     with local_iot("Lamp", policy=OWN_NAME) as running:
-        account = Account(running, tmp_path)
-        with RawDevice(account, local_device(running), client_id="Lamp", listens=False) as device:
+        with RawDevice(running, local_device(running), client_id="Lamp", listens=False) as device:
             assert device.connack == 0
             assert device.subscribe("only/Lamp", "only/Other") == [1, 135]
-        with RawDevice(account, local_device(running), client_id="test-1", listens=False) as device:
+        with RawDevice(running, local_device(running), client_id="test-1", listens=False) as device:
             assert device.connack == 135
 
 

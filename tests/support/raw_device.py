@@ -6,39 +6,60 @@ import socket
 import ssl
 import time
 from collections import deque
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import mqtt5
 
-from tests.support.account import Account, Device
+from tests.support.account import Device
 from tests.support.broker import whole_packet
 
 PATIENCE = 15.0
 _LIST = ("notify", "notify-next", "get/+", "start-next/+", "+/get/+", "+/update/+")
 
 
+class Endpoint(Protocol):
+    """Where a device connects to; without a CA file, the system's CAs are trusted."""
+
+    @property
+    def endpoint(self) -> str: ...
+    @property
+    def port(self) -> int: ...
+    @property
+    def ca_file(self) -> str | None: ...
+
+
 class RawDevice:
     """A connection that listens to all of its thing's Jobs topics; a context manager.
 
+    With ``session``, in seconds, it resumes its session, and that outlives the connection.
+
     Attributes:
         thing: the thing, which exists.
+        connack: the reason code of the connection.
+        session_present: it found its session.
+        qos: that of each message so far, by its name.
 
     """
 
-    def __init__(self, account: Account, device: Device, *, client_id: str = "", listens: bool = True) -> None:
+    def __init__(
+        self, where: Endpoint, device: Device, *, client_id: str = "", listens: bool = True, session: int = 0
+    ) -> None:
         self.thing = device.thing
         self._base = f"$aws/things/{device.thing}/jobs/"
         self._data = bytearray()
         self._packet_id = 0
+        self.qos: dict[str, int] = {}
         self._events: deque[tuple[str, dict[str, Any]]] = deque()
-        context = ssl.create_default_context(cafile=account.local.ca_file)
+        context = ssl.create_default_context(cafile=where.ca_file)
         if device.cert:
             context.load_cert_chain(device.cert, device.key)
-        plain = socket.create_connection((account.local.endpoint, account.local.port), PATIENCE)
-        self._socket = context.wrap_socket(plain, server_hostname=account.local.endpoint)
+        plain = socket.create_connection((where.endpoint, where.port), PATIENCE)
+        self._socket = context.wrap_socket(plain, server_hostname=where.endpoint)
         try:
-            self._send(mqtt5.ConnectPacket(client_id or f"test-{os.urandom(4).hex()}", clean_start=True))
-            self.connack = self._receive(mqtt5.ConnAckPacket).reason_code
+            client_id = client_id or f"test-{os.urandom(4).hex()}"
+            self._send(mqtt5.ConnectPacket(client_id, clean_start=not session, session_expiry_interval=session))
+            connack = self._receive(mqtt5.ConnAckPacket)
+            self.connack, self.session_present = int(connack.reason_code), connack.session_present
             if listens:
                 self.subscribe(*(self._base + name for name in _LIST))
         except BaseException:
@@ -91,7 +112,9 @@ class RawDevice:
     def _keep(self, packet: mqtt5.PublishPacket) -> None:
         if packet.packet_id is not None:
             self._send(mqtt5.PubAckPacket(packet.packet_id))
-        self._events.append((packet.topic.removeprefix(self._base), json.loads(packet.payload)))
+        name = packet.topic.removeprefix(self._base)
+        self.qos[name] = int(packet.qos)
+        self._events.append((name, json.loads(packet.payload)))
 
     def _next_id(self) -> int:
         self._packet_id += 1

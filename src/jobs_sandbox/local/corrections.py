@@ -76,7 +76,7 @@ def a_later_one_becomes_the_next() -> None:
     over_mqtt, over_http = iot._handle_jobs_publish, iot_jobs_data._update_execution
 
     async def handle_mqtt(account: str, region: str, thing: str, verb: str, *request: Any) -> None:
-        before = _next(account, region, thing)
+        before = _next(account, region, thing) if verb == "update" else {}
         await over_mqtt(account, region, thing, verb, *request)
         if verb == "update":
             await _notify_next(account, region, thing, request[0], before)

@@ -1,0 +1,46 @@
+"""The session that is meant for AWS runs against the embedded AWS IoT as well."""
+
+import os
+import subprocess
+import sys
+
+from jobs_sandbox import local_iot
+from tests.support.account import ROOT
+
+
+def test_the_session_for_aws() -> None:
+    """Every question that only AWS can settle has its answer here, too, and the session cleans up after itself."""
+    with local_iot("Lamp") as running:
+        environment = dict(os.environ)
+        running.apply_to(environment)
+        environment |= {
+            "AWS_ACCESS_KEY_ID": ROOT[0],
+            "AWS_SECRET_ACCESS_KEY": ROOT[1],
+            "IOT_ENDPOINT": running.endpoint,
+            "IOT_PORT": str(running.port),
+            "IOT_CA_FILE": running.ca_file,
+            "IOT_CERT": running.cert,
+            "IOT_KEY": running.key,
+            "IOT_REGION": running.region,
+            "IOT_THING": running.thing,
+            "IOT_SETTLE": "0.3",
+        }
+        done = subprocess.run(
+            [sys.executable, "-m", "pytest", "-m", "aws", "tests/aws", "-n", "0", "-p", "no:cacheprovider", "-q"],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout
+        assert "test_a_persistent_session: the session was found again" in done.stdout
+        left = subprocess.run(
+            [sys.executable, "-c", "import boto3; print(boto3.client('iot').list_jobs()['jobs'])"],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+        )
+        assert left.stdout == "[]\n"
