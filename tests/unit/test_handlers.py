@@ -75,9 +75,7 @@ async def test_wait_for_seconds_within_seconds(sandbox: FakeSession) -> None:
     """A timeout without an event makes no sense, and the usage line says what does."""
     with pytest.raises(UsageError) as caught:
         await run(sandbox, "wait 5 3")
-    assert error_text(caught.value) == (
-        "a timeout goes with an event.\n  next: `help wait` explains it.\n"
-    )
+    assert error_text(caught.value) == ("a timeout goes with an event.\n  next: `help wait` explains it.\n")
     assert sandbox.waited == []
 
 
