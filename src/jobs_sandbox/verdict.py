@@ -5,7 +5,9 @@ from typing import Any
 
 from jobs_sandbox.blocks import Block
 from jobs_sandbox.errors import RequestFailed
-from jobs_sandbox.executions import TERMINAL
+
+TERMINAL = ("SUCCEEDED", "FAILED", "TIMED_OUT", "REJECTED", "REMOVED", "CANCELED")
+"""The statuses in which an execution has ended (JobExecution in the AWS IoT API reference)."""
 
 
 def status_of(described: Block) -> str:
