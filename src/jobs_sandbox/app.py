@@ -19,7 +19,7 @@ from jobs_sandbox.signals import Signals
 from jobs_sandbox.threads import in_thread
 
 OK, FAILED = 0, 1
-_LOCAL = "A local AWS IoT runs for as long as this program does. To join it from another terminal: `connection`."
+_LOCAL = "A local AWS IoT runs; to join it from another terminal: `connection`."
 _GRACE_TIMEOUT = 2.0  # seconds, for a control plane that answers late, but itself says why
 _LOCAL_TIMEOUT = 3.0  # seconds, for an embedded AWS IoT that is being started, until it can be stopped
 _CLOSE_TIMEOUT = 2.0  # seconds, to write what is left when the program is told to end
@@ -179,7 +179,7 @@ async def _start(settings: Settings, session: Session, console: Console, stack: 
     if created:
         console.notice(f"created the thing {settings.thing}")
     session.data = await stack.enter_async_context(DataPlane(settings, session))
-    console.notice(f"connected to {settings.endpoint}:{settings.port} as {settings.client_id}; type help")
+    console.notice(f"connected to {settings.endpoint}:{settings.port}; type help")
 
 
 async def _start_device(

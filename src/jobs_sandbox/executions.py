@@ -7,8 +7,9 @@ from jobs_sandbox.blocks import CHANGED, REJECTED, Block
 
 STARTED, UPDATED = "StartNextJobExecutionResponse", "UpdateJobExecutionResult"
 PENDING = ("QUEUED", "IN_PROGRESS")
-STATUSES = (*PENDING, "SUCCEEDED", "FAILED", "TIMED_OUT", "REJECTED", "REMOVED", "CANCELED")
-"""Every status of a job execution that AWS IoT documents."""
+TERMINAL = ("SUCCEEDED", "FAILED", "TIMED_OUT", "REJECTED", "REMOVED", "CANCELED")
+STATUSES = (*PENDING, *TERMINAL)
+"""Every status of a job execution (JobExecution in the AWS IoT API reference); one that is not terminal is pending."""
 LIST_LIMIT = 10
 """AWS IoT lists so many pending executions at most, 15 with scheduled ones: a list as long as this may be cut.
 
@@ -68,13 +69,14 @@ class Executions:
             self._touch(seen)
         if title in (REJECTED, STARTED, UPDATED):
             self._attempts.pop(job_id, None)
+        execution = body if title == "DescribeJobExecutionOutput" else body.get("execution")
         if title == "DeleteJobOutput":
             self._status.pop(str(body.get("jobId")), None)
         elif listed := _listed(answer):
             self._take_list(listed)
-        elif isinstance(execution := body.get("execution"), dict):
+        elif isinstance(execution, dict):
             self._set(execution.get("jobId"), execution.get("status"))
-        elif title in (REJECTED, UPDATED):
+        else:
             self._set(job_id, state or (status if title == UPDATED else ""))
 
     def changes(self, pending: Block) -> dict[str, Any]:

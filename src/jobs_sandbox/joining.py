@@ -18,8 +18,9 @@ def join_fields(settings: Settings, environment: Mapping[str, str]) -> dict[str,
         environment: the AWS variables that the second client is to have, as those of ``--local``; else empty.
 
     Returns:
-        ``endpoint``, ``port``, ``ca_file``, ``cert``, ``key``, ``region``, ``thing``, ``endpoint_url`` and
-        ``environment``, as far as there are any, and ``command``: a command line of this program, to paste.
+        ``endpoint``, ``port``, ``ca_file``, ``cert``, ``key``, ``region``, ``thing``, ``client_id`` (this client's own:
+        another one needs another), ``endpoint_url`` and ``environment``, as far as there are any, and ``command``: a
+        command line of this program, to paste.
 
     """
     fields = {
@@ -30,6 +31,7 @@ def join_fields(settings: Settings, environment: Mapping[str, str]) -> dict[str,
         "key": settings.key,
         "region": settings.region,
         "thing": settings.thing,
+        "client_id": settings.client_id,
         "endpoint_url": settings.endpoint_url and without_user(settings.endpoint_url),
         "environment": dict(environment),
         "command": f"{_this_program()} {shlex.join(_arguments(settings))}",

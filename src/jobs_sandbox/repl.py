@@ -5,7 +5,6 @@ import sys
 import time
 
 from prompt_toolkit import PromptSession
-from prompt_toolkit.auto_suggest import AutoSuggestFromHistory
 from prompt_toolkit.buffer import Buffer
 from prompt_toolkit.filters import Condition
 from prompt_toolkit.key_binding import KeyBindings
@@ -20,7 +19,7 @@ from jobs_sandbox.lines import is_open_document, logical_lines
 from jobs_sandbox.session import Session
 from jobs_sandbox.settings import Settings
 from jobs_sandbox.terminal import Bar, DumbPainter, Painter, TerminalInput, keys_unseen, write_out
-from jobs_sandbox.typing_aids import DocumentLexer, TableCompleter
+from jobs_sandbox.typing_aids import DocumentLexer, Suggestions, TableCompleter
 
 PROMPT = "jobs-sandbox> "
 _MENU_ROWS = 6
@@ -38,6 +37,7 @@ class Repl:
         keys = TerminalInput(sys.stdin)
         self._dumb = DumbPainter(PROMPT, self._typed) if is_dumb_terminal() else None
         self._painter = self._dumb or Painter(keys)
+        self._suggestions = Suggestions()
         self._prompt: PromptSession[str] = PromptSession(
             PROMPT,
             input=keys,
@@ -45,7 +45,7 @@ class Repl:
             completer=TableCompleter(session.executions),
             lexer=DocumentLexer(),
             history=open_history(console.warning),
-            auto_suggest=AutoSuggestFromHistory(),
+            auto_suggest=None if "NO_COLOR" in os.environ else self._suggestions,  # else it looks typed
             bottom_toolbar=self._toolbar,
             enable_suspend=True,
             enable_open_in_editor=True,
@@ -125,10 +125,10 @@ class Repl:
             self._running, self._running_since = line.split("\n")[0], time.monotonic()
             try:
                 await self._session.run(line)
-            except Rejected:
-                pass  # its block has been shown
             except SandboxError as error:
-                self._console.error(error)
+                self._suggestions.failed.add(line)
+                if not isinstance(error, Rejected):  # whose block has been shown
+                    self._console.error(error)
             finally:
                 self._running = ""
 
@@ -151,7 +151,10 @@ class Repl:
         if self._running:
             parts.append(f"{self._running[:40]}: {time.monotonic() - self._running_since:.0f} s, Ctrl-C stops waiting")
         parts += [f"{queued}{more} queued, {in_progress} in progress", settings.thing]
-        return " │ ".join([*parts, f"{settings.endpoint}:{settings.port}"])
+        parts.append(f"{settings.endpoint}:{settings.port}")
+        if self._session.last_event:
+            parts.append(f"last event {time.strftime('%H:%M:%S', time.localtime(self._session.last_event))}")
+        return " │ ".join(parts)
 
     def _key_bindings(self) -> KeyBindings:
         bindings = KeyBindings()

@@ -32,6 +32,7 @@ class Session:
         executions: what was learnt about the thing's executions.
         state: of the connection: ``connecting``, ``connected``, ``reconnecting`` or ``stopped``.
         since: when that state began, on the monotonic clock.
+        last_event: when the last event arrived, in seconds since 1970, or 0.
         on_change: called after an answer, an event or a change of state.
 
     """
@@ -48,6 +49,7 @@ class Session:
         self.device: Device | None = None
         self.state = "connecting"
         self.since = time.monotonic()
+        self.last_event = 0.0
         self.on_change: Callable[[], object] = lambda: None
         self.waiting = Waiting()
         self._tasks: set[asyncio.Task[None]] = set()  # a task that nobody references may be collected
@@ -136,6 +138,7 @@ class Session:
         """Show an event, and wake who waits for it."""
         self.executions.learn(block)
         self._console.event(block)
+        self.last_event = time.time()
         if not block.note:
             self.waiting.event_arrived(block.title)
         self.on_change()

@@ -3,6 +3,8 @@
 import re
 from collections.abc import Callable, Iterator
 
+from prompt_toolkit.auto_suggest import AutoSuggest, Suggestion
+from prompt_toolkit.buffer import Buffer
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion, PathCompleter
 from prompt_toolkit.document import Document
 from prompt_toolkit.formatted_text import StyleAndTextTuples
@@ -31,6 +33,23 @@ class TableCompleter(Completer):
             return
         for candidate, meaning, replaced in complete(text, self._executions):
             yield Completion(candidate, -replaced, display_meta=meaning)
+
+
+class Suggestions(AutoSuggest):
+    """The rest of the last line that began like what is typed, but for lines that failed in this session."""
+
+    def __init__(self) -> None:
+        self.failed: set[str] = set()
+
+    def get_suggestion(self, buffer: Buffer, document: Document) -> Suggestion | None:
+        """What may follow what is typed."""
+        text = document.text
+        if not text.strip() or "\n" in text:
+            return None
+        for line in reversed(buffer.history.get_strings()):
+            if line.startswith(text) and line not in self.failed:
+                return Suggestion(line[len(text) :])
+        return None
 
 
 class DocumentLexer(Lexer):

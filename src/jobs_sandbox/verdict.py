@@ -5,9 +5,7 @@ from typing import Any
 
 from jobs_sandbox.blocks import Block
 from jobs_sandbox.errors import RequestFailed
-
-TERMINAL = ("SUCCEEDED", "FAILED", "TIMED_OUT", "REJECTED", "REMOVED", "CANCELED")
-"""The statuses in which an execution has ended (JobExecution in the AWS IoT API reference)."""
+from jobs_sandbox.executions import TERMINAL
 
 
 def status_of(described: Block) -> str:

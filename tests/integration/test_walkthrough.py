@@ -310,5 +310,5 @@ def test_the_invitation_as_json() -> None:
     told = json.loads(done.stderr.splitlines()[0])
     assert told["type"] == "Notice"
     needed = {"endpoint", "port", "ca_file", "cert", "key", "region", "thing", "endpoint_url", "environment"}
-    assert set(told) == needed | {"type", "command"}
+    assert set(told) == needed | {"type", "client_id", "command"}
     assert told["thing"] == "SandboxThing"

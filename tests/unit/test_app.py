@@ -167,7 +167,7 @@ def test_a_run_in_order(world: World, streams: Streams) -> None:
     assert streams.run(options(), "get-pending-job-executions\n") == 0
     assert world.happened == ["ensure the thing", "connect", "disconnect"]
     assert "GetPendingJobExecutionsResponse" in streams.out.text
-    assert "connected to host:8883 as test-" in streams.err.text
+    assert "connected to host:8883; type help\n" in streams.err.text
 
 
 def test_settings_come_from_the_options(world: World, streams: Streams) -> None:
@@ -218,7 +218,7 @@ def test_local_runs_around_everything(world: World, streams: Streams) -> None:
     assert streams.run(options("--timeout", "7", "--client-id", "test-me", arguments=["--local", "Lamp"])) == 0
     assert world.happened[0] == "start the local AWS IoT"
     assert world.happened[-1] == "stop the local AWS IoT"
-    assert "To join it from another terminal: `connection`." in streams.err.text
+    assert "to join it from another terminal: `connection`." in streams.err.text
     expected = Settings("127.0.0.1", "cert", "key", "us-east-1", "Lamp", "test-me", 1, "ca", None, "http://x", 7)
     assert world.settings == [expected]
 

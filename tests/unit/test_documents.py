@@ -80,6 +80,7 @@ def test_caret_in_combined_text() -> None:
     _, line, mark = mistake('{"e\u0301":x}').message.split("\n")
     assert line == '  {"e\u0301":x}'
     assert mark == " " * 7 + "^"
+    assert mistake('{"e\u20dd":x}').message.split("\n")[2] == mark
 
 
 def test_caret_in_a_long_line() -> None:
@@ -112,7 +113,8 @@ def test_what_cannot_be_used(document: str, reason: str) -> None:
 
 def test_half_a_character() -> None:
     """Half of a surrogate pair, which no UTF-8 text can hold, is refused; JSON's escape for it is the service's."""
-    assert "half of a surrogate pair" in mistake('{"a":"\ud800"}').message
+    what = mistake('{"a":"\ud800"}').message
+    assert what == "the job document holds half of a surrogate pair, which is no character."
     assert job_document('{"a":"\\ud800"}') == '{"a":"\\ud800"}'
 
 
@@ -138,8 +140,21 @@ def test_a_huge_file(tmp_path: Path) -> None:
     for size in (2**40, LIMIT + 4):
         os.truncate(path, size)
         assert "more than 32,768 bytes" in mistake(f"file://{path}").message
-    path.write_bytes("é".encode() * LIMIT)
-    assert "more than 32,768 bytes" in mistake(f"file://{path}").message
+    for text in ("é", "xé"):  # cut in the middle of a character
+        path.write_bytes(b"x" + text.encode() * LIMIT)
+        assert "more than 32,768 bytes" in mistake(f"file://{path}").message
+
+
+def test_files_are_closed(tmp_path: Path) -> None:
+    """A file is closed after it was read, and what is no file after it was refused."""
+    (tmp_path / "d.json").write_text("{}")
+    before = os.open(os.devnull, os.O_RDONLY)
+    os.close(before)
+    job_document(f"file://{tmp_path}/d.json")
+    mistake(f"file://{tmp_path}")
+    after = os.open(os.devnull, os.O_RDONLY)
+    os.close(after)
+    assert after == before
 
 
 @pytest.mark.parametrize("path", ["doc.json", "./doc", "../a/doc", "/tmp/doc", "~/doc", "folder/DOC.JSON "])
@@ -216,8 +231,9 @@ def test_blanks_after_a_path(tmp_path: Path) -> None:
 def test_file_that_is_no_text(tmp_path: Path) -> None:
     """A file that is not UTF-8 is told so."""
     path = tmp_path / "x"
-    path.write_bytes(b'{"a":"\xff"}')
-    assert mistake(f"file://{path}").message.endswith(" cannot be read: it is not UTF-8 text")
+    for content in (b'{"a":"\xff"}', b"\xff" * LIMIT, b"\xef\xbb\xbf" + b"\xff" * LIMIT):
+        path.write_bytes(content)
+        assert mistake(f"file://{path}").message.endswith(" cannot be read: it is not UTF-8 text")
 
 
 def test_file_that_is_no_json(tmp_path: Path) -> None:
@@ -258,7 +274,7 @@ LARGEST = 2**63 - 1
         {},
         {"statusDetails": {}},
         {"statusDetails": {f"aZ0:_-{number}": "é🎉 x" for number in range(10)}},
-        {"statusDetails": {"k" * 128: "v" * 1024}},
+        {"statusDetails": {"k" * 128: "v" * 1024, "k": "v"}},
         {"expectedVersion": 2, "executionNumber": 1},
         {"expectedVersion": LARGEST, "executionNumber": LARGEST},
         {"includeJobExecutionState": True, "includeJobDocument": False},

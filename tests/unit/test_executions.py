@@ -193,6 +193,15 @@ def test_counts_of_an_update(executions: Executions) -> None:
     assert executions.counts() == (1, 0)
 
 
+def test_the_view_of_the_control_plane(executions: Executions) -> None:
+    """The control plane's DescribeJobExecution tells the status as well."""
+    executions.learn(changed(QUEUED=summaries("A")))
+    executions.learn(Block("DescribeJobExecutionOutput", {"jobId": "A", "status": "TIMED_OUT"}))
+    assert executions.job_ids() == {"A": "TIMED_OUT"}
+    executions.learn(Block("Other", {"jobId": "A", "status": "QUEUED"}))
+    assert executions.job_ids() == {"A": "TIMED_OUT"}
+
+
 @pytest.mark.parametrize("title", ["UpdateJobExecutionResult", REJECTED])
 def test_execution_state(executions: Executions, title: str) -> None:
     """The ``executionState`` of an update's answer is the truth, also in a rejection."""
@@ -331,6 +340,13 @@ def test_an_attempt_that_is_over(executions: Executions, answer: Block) -> None:
     executions.learn(answer, "A" if "jobs" not in (answer.body or {}) else "")
     executions.learn(changed(QUEUED=summaries("A")))
     assert executions.changes(pending([], [])) == {"A": {"was": "QUEUED", "now": None}}
+
+
+def test_an_attempt_to_start_creates_nothing(executions: Executions) -> None:
+    """An execution that was not queued before is news, also when the next one was to be started."""
+    executions.learn(changed())
+    executions.attempt("", "IN_PROGRESS")
+    assert executions.changes(pending([], summaries("A"))).keys() == {"A"}
 
 
 def test_an_attempt_to_start_that_is_over(executions: Executions) -> None:

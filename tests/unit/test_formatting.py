@@ -361,6 +361,9 @@ NAMES = ["delete-job", "describe-job", "describe-job-execution", "describe-thing
         ("de", "delete-job or describe-job or describe-job-execution"),
         ("DESCRIBE-JOB", "describe-job or describe-job-execution"),
         ("execution", "describe-job-execution"),
+        ("thi", "describe-thing"),
+        ("d", "delete-job or describe-job or describe-job-execution"),
+        ("descrybe-job", "describe-job"),
         ("updat", "Update"),
         ("udpate", "Update"),
         ("xjobx", ""),
@@ -371,3 +374,21 @@ NAMES = ["delete-job", "describe-job", "describe-job-execution", "describe-thing
 def test_nearest(name: str, suggestion: str) -> None:
     """A mistyped name is answered with all that begin like it, else that contain it, else the most similar."""
     assert nearest(name, NAMES) == (f"; did you mean {suggestion}?" if suggestion else "")
+
+
+def test_connection() -> None:
+    """How to connect is told in lines to read and to paste: shell quoting, no control characters."""
+    body = {
+        "endpoint": "127.0.0.1:8883",
+        "thing": "T\x1b",
+        "environment": {"AWS_REGION": "us-east-1", "HOME_OF": "a b'c"},
+        "command": "jobs-sandbox 127.0.0.1 …",
+    }
+    assert block_text(Block("Connection", body)).splitlines()[1:] == [
+        "endpoint: 127.0.0.1:8883",
+        "thing: T\\u001b",
+        "export AWS_REGION=us-east-1 HOME_OF='a b'\"'\"'c'",
+        "jobs-sandbox 127.0.0.1 …",
+        "",
+    ]
+    assert "export" not in block_text(Block("Connection", {"command": "c"}))

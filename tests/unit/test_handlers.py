@@ -30,6 +30,18 @@ async def run(sandbox: FakeSession, line: str) -> None:
         ("describe-job-execution Job1", ("describe_job_execution", "Job1")),
         ("describe-job-execution $next", ("describe_job_execution", "$next")),
         ("update-job-execution Job1 failed", ("update_job_execution", "Job1", "FAILED")),
+        (
+            'start-next-pending-job-execution {"stepTimeoutInMinutes": 5}',
+            ("start_next_pending_job_execution", {"stepTimeoutInMinutes": 5}),
+        ),
+        (
+            'describe-job-execution Job1 {"executionNumber": 2}',
+            ("describe_job_execution", "Job1", {"executionNumber": 2}),
+        ),
+        (
+            'update-job-execution Job1 FAILED {"expectedVersion": 3}',
+            ("update_job_execution", "Job1", "FAILED", {"expectedVersion": 3}),
+        ),
     ],
 )
 async def test_data_plane(sandbox: FakeSession, line: str, call: Call) -> None:
@@ -46,6 +58,8 @@ async def test_data_plane(sandbox: FakeSession, line: str, call: Call) -> None:
     [
         ("create-job Job1 {} ", ("create_job", "Job1", "{} "), "CreateJobOutput"),
         ("delete-job Job1", ("delete_job", "Job1"), "DeleteJobOutput"),
+        ("cancel-job Job1", ("cancel_job", "Job1", False), "CancelJobOutput"),
+        ("cancel-job Job1 force", ("cancel_job", "Job1", True), "CancelJobOutput"),
     ],
 )
 async def test_control_plane(sandbox: FakeSession, line: str, call: Call, title: str) -> None:
@@ -62,10 +76,12 @@ async def test_control_plane(sandbox: FakeSession, line: str, call: Call, title:
         ("wait 2.5", (2.5, None)),
         ("wait JobExecutionsChanged", (None, "JobExecutionsChangedEvent")),
         ("wait JobExecutionsChangedEvent 7", (7.0, "JobExecutionsChangedEvent")),
+        ("expect Job1 failed", ("Job1", "FAILED", None)),
+        ("expect Job1 QUEUED 0.5", ("Job1", "QUEUED", 0.5)),
     ],
 )
 async def test_wait(sandbox: FakeSession, line: str, waited: Call) -> None:
-    """``wait`` waits some seconds, or for an event, or for it within some seconds."""
+    """``wait`` waits some seconds, or for an event, or for it within some seconds; ``expect`` for a status."""
     await run(sandbox, line)
     assert sandbox.waited == [waited]
     assert sandbox.shown == []
@@ -75,16 +91,28 @@ async def test_wait_for_seconds_within_seconds(sandbox: FakeSession) -> None:
     """A timeout without an event makes no sense, and the usage line says what does."""
     with pytest.raises(UsageError) as caught:
         await run(sandbox, "wait 5 3")
-    assert error_text(caught.value) == (
-        "a timeout goes with an event.\n  next: `help wait` explains it.\n"
-    )
+    assert error_text(caught.value) == ("a timeout goes with an event.\n  next: `help wait` explains it.\n")
     assert sandbox.waited == []
 
 
 async def test_help(sandbox: FakeSession) -> None:
-    """``help`` shows the help."""
+    """``help`` shows the help, or that of one command."""
     await run(sandbox, "help")
-    assert [block.title for block in sandbox.shown] == ["Help"]
+    await run(sandbox, "help exit")
+    assert sandbox.shown == [Block("Help", {"lines": [""]}), Block("Help", {"lines": ["quit"]})]
+
+
+async def test_connection(sandbox: FakeSession) -> None:
+    """``connection`` shows the connection."""
+    await run(sandbox, "connection")
+    assert [block.title for block in sandbox.shown] == ["Connection"]
+
+
+async def test_device(sandbox: FakeSession) -> None:
+    """The device under test is killed and started."""
+    await run(sandbox, "stop-device")
+    await run(sandbox, "start-device")
+    assert sandbox.device == ["stop", "start"]
 
 
 async def test_quit(sandbox: FakeSession) -> None:

@@ -66,6 +66,20 @@ def test_history_is_private(path: Path, mask: int) -> None:
     assert (mode(path.parent), mode(path)) == (0o700, 0o600)
 
 
+def test_no_state_folder_yet(path: Path, monkeypatch: pytest.MonkeyPatch, told: list[str]) -> None:
+    """The state folder itself is made as well, if it is not there."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(path.parent / "a" / "b"))
+    open_history(told.append)
+    assert (told, mode(history_path().parent)) == ([], 0o700)
+
+
+def test_a_history_of_another_hand(path: Path) -> None:
+    """A file that begins at once with a line, or holds what is no text, is read."""
+    path.parent.mkdir()
+    path.write_bytes(b"+first\n\n# a comment\n+se\xffcond\n+line\n")
+    assert loaded() == ["se\ufffdcond\nline", "first"]
+
+
 def test_history_becomes_private(path: Path) -> None:
     """A file that others could read is the user's alone from now on."""
     path.parent.mkdir()

@@ -37,7 +37,7 @@ def test_the_command(thing: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 
 def test_fields() -> None:
     """What there is is named, and what there is not is left out; it is JSON."""
-    names = ["endpoint", "port", "cert", "key", "region", "thing", "command"]
+    names = ["endpoint", "port", "cert", "key", "region", "thing", "client_id", "command"]
     assert list(json.loads(json.dumps(join_fields(settings(), {})))) == names
     fields = join_fields(settings(ca_file="/f/ca", endpoint_url="http://h:1"), KEYS)
     assert (fields["ca_file"], fields["endpoint_url"], fields["environment"]) == ("/f/ca", "http://h:1", KEYS)
@@ -51,14 +51,15 @@ def test_no_password() -> None:
 def test_block() -> None:
     """As text, a line each, and two to paste: the variables and the command."""
     lines = block_text(Block("Connection", join_fields(settings(), KEYS))).splitlines()
-    assert lines[1:7] == [
+    assert lines[1:8] == [
         "endpoint: 127.0.0.1",
         "port: 8884",
         "cert: /f/cert",
         "key: /f/k ey",
         "region: us-east-1",
         "thing: Lamp",
+        "client_id: test-1",
     ]
-    assert lines[7] == "export AWS_ACCESS_KEY_ID=id AWS_SECRET_ACCESS_KEY='very secret'"
-    assert lines[8].endswith(" 127.0.0.1 /f/cert '/f/k ey' us-east-1 Lamp --port 8884")
+    assert lines[8] == "export AWS_ACCESS_KEY_ID=id AWS_SECRET_ACCESS_KEY='very secret'"
+    assert lines[9].endswith(" 127.0.0.1 /f/cert '/f/k ey' us-east-1 Lamp --port 8884")
     assert "export" not in block_text(Block("Connection", join_fields(settings(), {})))

@@ -43,6 +43,7 @@ BLANKS = "\t\r\n \u00a0\u2003\u2028\u2029\u3000"
         ("create-job J", False),
         ("create-job J {\n}\nhelp", False),
         ("# see {", False),
+        ("# see {\n{", True),
         ("  # see {", False),
         ("wait 3", False),
         ("", False),
@@ -55,7 +56,7 @@ def test_open_documents(text: str, is_open: bool) -> None:  # noqa: FBT001 - a p
 
 def test_a_huge_line_is_not_open() -> None:
     """A line that no service would take is not gone through for every key."""
-    assert is_open_document("create-job J " + "[" * 2**16)
+    assert is_open_document("[" * 2**17)
     assert not is_open_document("create-job J " + "[" * 2**17)
 
 

@@ -4,11 +4,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from prompt_toolkit.buffer import Buffer
 from prompt_toolkit.completion import CompleteEvent
 from prompt_toolkit.document import Document
+from prompt_toolkit.history import InMemoryHistory
 
 from jobs_sandbox.executions import Executions
-from jobs_sandbox.typing_aids import DocumentLexer, TableCompleter
+from jobs_sandbox.typing_aids import DocumentLexer, Suggestions, TableCompleter
 
 
 def test_completion(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -50,3 +52,30 @@ def test_colours() -> None:
 def test_no_document() -> None:
     """A line without JSON has no colours."""
     assert DocumentLexer().lex_document(Document("help"))(0) == [("", "help")]
+
+
+def suggestion(text: str, failed: set[str]) -> str | None:
+    """What is suggested after a text, with three lines in the history."""
+    history = InMemoryHistory(["help expect", "help quit", "create-job J {\n}"])
+    list(history.load_history_strings())
+    buffer = Buffer(history=history)
+    for line in ("help expect", "help quit", "create-job J {\n}"):
+        history.append_string(line)
+    suggestions = Suggestions()
+    suggestions.failed = failed
+    found = suggestions.get_suggestion(buffer, Document(text))
+    return found.text if found else None
+
+
+def test_suggestions() -> None:
+    """The rest of the last line that begins like what is typed is suggested, and nothing for an empty line."""
+    assert suggestion("help ", set()) == "quit"
+    assert suggestion("create-job J {\n", set()) is None
+    assert suggestion("", set()) is None
+    assert suggestion("wait", set()) is None
+
+
+def test_failed_lines_are_not_suggested() -> None:
+    """A line that failed is passed over."""
+    assert suggestion("help ", {"help quit"}) == "expect"
+    assert suggestion("help ", {"help quit", "help expect"}) is None
