@@ -233,6 +233,15 @@ def test_pasted_lines_run_one_after_another(device: Device, open_terminal: Open)
     assert blocks(terminal, "CreateJobOutput") == 1
 
 
+def test_a_bad_document_is_one_error(open_terminal: Open) -> None:
+    """None of the lines of a pasted document that is no JSON is run, even one that says to quit."""
+    terminal = open_terminal()
+    terminal.send(PASTE + 'create-job Bad {\n"a": x,\nquit\n"b": [1]\n}\nhelp' + PASTED + ENTER)
+    terminal.wait_for(lambda: blocks(terminal, "Help"))
+    assert terminal.text().count("the job document is not JSON") == 1
+    assert "unknown command" not in terminal.text()
+
+
 def test_keys(open_terminal: Open) -> None:
     """Ctrl-C drops the line, Ctrl-D leaves on an empty line only, Ctrl-L clears the screen."""
     terminal = open_terminal()
