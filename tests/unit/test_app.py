@@ -318,6 +318,79 @@ def test_the_control_plane_may_be_late(world: World, streams: Streams) -> None:
     assert streams.err.text == "it says why\n"
 
 
+def test_start_before_local_is_there(world: World, streams: Streams, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What does not come while it can be waited for, an embedded AWS IoT that hangs, keeps no signal from ending it."""
+    hang = threading.Event()
+
+    @contextmanager
+    def hung(*_: object, **__: object) -> Iterator[None]:
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
+        hang.wait(TIMEOUT)
+        yield
+
+    monkeypatch.setattr("jobs_sandbox.local.embedded.local_iot", hung)
+    monkeypatch.setattr(app, "_LOCAL_TIMEOUT", 0.05)
+    assert streams.run(options(arguments=["--local"])) == 143
+    assert not hang.is_set()
+    hang.set()
+
+
+# The device under test
+
+
+class FakeDevice:
+    """A device; keeps what becomes of it."""
+
+    def __init__(self, **given: Any) -> None:
+        self.given = given
+        devices.append(self)
+        self.story: list[str] = []
+
+    async def start(self) -> None:
+        self.story.append("start")
+        if self.given["command"] == ["missing"]:
+            raise StartError("the device cannot be started")
+        self.given["on_line"]("ready")
+        self.given["on_end"]("status 3")
+
+    async def stop(self) -> None:
+        self.story.append("stop")
+
+    async def close(self) -> None:
+        self.story.append("close")
+
+
+devices: list[FakeDevice] = []
+
+
+@pytest.fixture
+def _device(monkeypatch: pytest.MonkeyPatch) -> None:
+    devices.clear()
+    monkeypatch.setattr("jobs_sandbox.device.Device", FakeDevice)
+
+
+@pytest.mark.usefixtures("_device")
+def test_device(world: World, streams: Streams) -> None:
+    """The device is started when the streams are open, with the connection in its environment; and closed first."""
+    world.on_disconnect = lambda: world.happened.append(f"device: {devices[0].story[-1]}")
+    assert streams.run(options("--device", "./device --fast"), "stop-device\n") == 0
+    [device] = devices
+    assert device.given["command"] == ["./device", "--fast"]
+    assert device.given["environment"]["IOT_ENDPOINT"] == "host"
+    assert device.story == ["start", "stop", "close"]
+    assert world.happened == ["ensure the thing", "connect", "disconnect", "device: close"]
+    assert "device: ready\nthe device has ended: status 3\n" in streams.err.text
+
+
+@pytest.mark.usefixtures("_device")
+def test_a_device_that_cannot_be_started(world: World, streams: Streams) -> None:
+    """A device that cannot be started is a start that failed."""
+    assert streams.run(options("--device", "missing"), "help\n") == 1
+    assert streams.err.text.endswith("\nthe device cannot be started\n")
+    assert streams.out.text == ""
+    assert world.happened[-1] == "disconnect"
+
+
 # The end
 
 

@@ -137,10 +137,11 @@ async def test_where_things_go(screen: Screen) -> None:
     console.rejected(Block("C", {}))
     console.error(SandboxError("error", cause="cause"))
     console.error(SandboxError("error"), line=3, command="frob")
+    console.device("ready")
     shown = await screen.stdout()
     assert titles(shown) == ["A", "B", "C"]
     assert "}\n\njobs-sandbox> help\n─── C ─" in shown
-    assert await screen.stderr() == "notice\nwarning\nerror\n  likely cause: cause\nline 3: error\n"
+    assert await screen.stderr() == "notice\nwarning\nerror\n  likely cause: cause\nline 3: error\ndevice: ready\n"
 
 
 async def test_json_lines() -> None:
@@ -154,6 +155,7 @@ async def test_json_lines() -> None:
     console.notice("text\nfor people", endpoint="e", port=1)
     console.warning("careful\x1b")
     console.error(SandboxError("failed", next_step="retry"), line=3, command="frob")
+    console.device("ready")
     await console.close()
     assert [json.loads(line) for line in screen.out.getvalue().splitlines()] == [
         {"type": "A", "body": {"x": 1}},
@@ -165,6 +167,7 @@ async def test_json_lines() -> None:
         {"type": "Notice", "endpoint": "e", "port": 1},
         {"type": "Warning", "message": "careful\x1b"},
         {"type": "Error", "message": "failed", "next": "retry", "line": 3, "command": "frob"},
+        {"type": "Device", "message": "ready"},
     ]
 
 
@@ -174,7 +177,9 @@ async def test_nothing_drives_the_terminal(screen: Screen) -> None:
     screen.console.warning("c\x9b\rd")
     screen.console.error(SandboxError("e\x07"))
     screen.console.echo("f\x1b[2J\ng")
-    assert await screen.stderr() == "a\\u001b[2J\nb\\u202e\nc\\u009b\\u000dd\ne\\u0007\n"
+    screen.console.device("h\x1b[2J\ni")
+    expected = "a\\u001b[2J\nb\\u202e\nc\\u009b\\u000dd\ne\\u0007\ndevice: h\\u001b[2J\\u000ai\n"
+    assert await screen.stderr() == expected
     assert await screen.stdout() == "f\\u001b[2J\ng\n"
 
 

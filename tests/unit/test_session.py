@@ -329,6 +329,18 @@ async def test_grace(monkeypatch: pytest.MonkeyPatch, screen: Screen) -> None:
         await run.session.run("get-pending-job-executions")
 
 
+async def test_what_failed_explains_nothing(run: FakeRun) -> None:
+    """What a command tried, but certainly failed to do, does not explain what changed while the connection was down."""
+    run.session.event(CHANGED)
+    for uncertain in (True, False):
+        run.control.work = raiser(RequestFailed("no", uncertain=uncertain))
+        with pytest.raises(RequestFailed):
+            await run.session.run("create-job Job1 {}")
+        run.session.caught_up(PENDING)
+        assert ("MissedChanges" in titles(await run.screen.stdout())) == (not uncertain)
+        run.session.event(CHANGED)
+
+
 # Ctrl-C
 
 
@@ -506,7 +518,10 @@ async def changes(run: FakeRun) -> list[str]:
 
 async def test_event(run: FakeRun, changes: list[str]) -> None:
     """An event is learnt from, shown, and a change."""
+    began = time.time()
+    assert run.session.last_event == 0
     run.session.event(QUEUED)
+    assert began <= run.session.last_event <= time.time()
     assert run.session.executions.counts() == (1, 0)
     assert titles(await run.screen.stdout()) == ["JobExecutionsChangedEvent"]
     assert changes == ["connecting"]

@@ -308,6 +308,15 @@ async def test_bar_after_a_failure(shown: Shown) -> None:
         assert not shown.bar.app.is_running
 
 
+async def test_bar_that_has_ended(shown: Shown) -> None:
+    """A bar that is ending by itself, as when its terminal goes, is not ended once more."""
+    async with shown.bar.shown():
+        await until(lambda: shown.bar.app.is_running)
+        shown.bar.app.exit()
+        assert shown.bar.app.is_done
+    assert not shown.bar.app.is_running
+
+
 async def test_bar_keeps_what_is_typed(shown: Shown, terminal: Terminal) -> None:
     """What is typed while the bar is shown is kept for the next prompt, in order; Ctrl-C is not."""
     async with shown.bar.shown():
