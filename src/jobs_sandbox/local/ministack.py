@@ -103,6 +103,7 @@ async def _serve(control: socket.socket, mqtt: socket.socket) -> None:  # pragma
     await app._start_iot_mtls()  # noqa: SLF001 - so that its health request tells the truth
     where = {"endpoint_url": f"http://{HOST}:{_port(control)}", "port": _port(mqtt)}
     _tell(where | report | {"warnings": warnings})
+    await provisioning.make_ready()  # while the parent loads what it needs
 
     config = Config()
     config.bind = [f"fd://{control.fileno()}"]

@@ -40,7 +40,7 @@ async def provision(folder: Path, *, thing: str, device_policy: str, control_pla
 
     with request_scope(ACCOUNT, REGION):
         with _quick_keys():
-            iot._mtls_ensure_server_cert()  # noqa: SLF001 - it and the CA would be made for the first client
+            iot._mtls_ensure_server_cert()  # it and the CA would be made for the first client
         await _iot("POST", "/policies/device", {"policyDocument": device_policy})
         identity = await _iot("POST", "/keys-and-certificate", query={"setAsActive": "true"})
         certificate = identity["certificateArn"]
@@ -56,6 +56,22 @@ async def provision(folder: Path, *, thing: str, device_policy: str, control_pla
     return {field: _write(folder / name, content) for field, (name, content) in contents.items()} | {"keys": keys}
 
 
+async def make_ready() -> None:
+    """Do what MiniStack would do at the first request of each kind, and spare it what is not needed for that.
+
+    To know the content type of an answer it would load botocore, which takes longer than all the rest.
+    """
+    from ministack import app
+    from ministack.core import iam_actions, responses
+    from ministack.services import iot
+
+    for content_types in (responses._WIRE_CT_OVERRIDE, responses._WIRE_CT_SUCCESS_OVERRIDE):
+        content_types.update(dict.fromkeys(("iot", "iot-jobs-data"), "application/json"))
+    app._get_module("apigateway_v1")  # it is asked whether the host of a request is a domain of its own
+    iam_actions._get_routes_for_service("iot")
+    await iot._mtls_context()
+
+
 @contextmanager
 def _quick_keys() -> Iterator[None]:
     """Let MiniStack make EC keys, P-256, where it makes RSA ones, for its CA and its listener.
@@ -65,7 +81,7 @@ def _quick_keys() -> Iterator[None]:
     from cryptography.hazmat.primitives.asymmetric import ec
     from ministack.core import x509_utils
 
-    x509_utils._require_crypto()  # noqa: SLF001 - it imports what is replaced
+    x509_utils._require_crypto()  # it imports what is replaced
     rsa = x509_utils.rsa
     x509_utils.rsa = SimpleNamespace(generate_private_key=lambda **_: ec.generate_private_key(ec.SECP256R1()))
     try:
