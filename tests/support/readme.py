@@ -1,4 +1,4 @@
-"""The README as the tests read it: its sections, fenced blocks, steps and tables."""
+"""The README and the pages of docs/ as the tests read them: their sections, fenced blocks, steps and tables."""
 
 import re
 from pathlib import Path
@@ -8,6 +8,7 @@ from tests.support.program import parse_blocks
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
+PAGES = [README, *sorted((ROOT / "docs").glob("*.md"))]
 PROMPT_LANGUAGE = "jobs-sandbox"
 # What differs from one run to the next: times and tokens.
 _CHANGING = (
@@ -34,11 +35,16 @@ class Step(NamedTuple):
 
 def fences(*headings: str) -> list[Fence]:
     """The fenced blocks below these headings, in order."""
+    found = [fence for page in PAGES for fence in _fences(page)]
+    return [fence for fence in found if set(headings) <= set(fence.headings)]
+
+
+def _fences(page: Path) -> list[Fence]:
     found: list[Fence] = []
     path: list[str] = []
     language: str | None = None
     text: list[str] = []
-    for line in README.read_text(encoding="utf-8").splitlines():
+    for line in page.read_text(encoding="utf-8").splitlines():
         if language is not None:
             if line == "```":
                 found.append(Fence(tuple(path), language, "\n".join(text)))
@@ -50,7 +56,7 @@ def fences(*headings: str) -> list[Fence]:
         elif heading := re.match("(#+) (.+)", line):
             path = [*path[: len(heading[1]) - 1], heading[2]]
     assert language is None, "a fence is not closed"
-    return [fence for fence in found if set(headings) <= set(fence.headings)]
+    return found
 
 
 def shell(*headings: str) -> list[str]:
@@ -71,11 +77,11 @@ def steps(*headings: str) -> list[Step]:
 
 
 def section(heading: str) -> str:
-    """The text below a heading of the second level, up to the next one."""
-    text = README.read_text(encoding="utf-8")
-    found = re.search(rf"(?ms)^## {re.escape(heading)}\n(.*?)(?=^## |\Z)", text)
+    """The text below a heading of the second level, up to the next one, on whatever page it is."""
+    below = rf"(?ms)^## {re.escape(heading)}\n(.*?)(?=^## |\Z)"
+    found = [section for page in PAGES for section in re.findall(below, page.read_text(encoding="utf-8"))]
     assert found, f"no section {heading}"
-    return found[1]
+    return str(found[-1])
 
 
 def table(heading: str, first_column: str) -> list[list[str]]:
