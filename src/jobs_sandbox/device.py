@@ -21,7 +21,7 @@ from jobs_sandbox.settings import Settings, new_client_id
 
 LINE_LIMIT = 8192  # bytes; longer lines come in pieces
 TERM_TIMEOUT = 5.0  # seconds, from SIGTERM to SIGKILL
-_KILL_TIMEOUT = 1.0  # seconds, for a killed process to be gone, and again for its last words to be delivered
+_KILL_TIMEOUT = 2.0  # seconds, for a killed process to be gone, and again for its last words to be delivered
 _SUPERVISOR = Path(__file__).with_name("device_supervisor.py")
 _CAUSES = {
     errno.ENOENT: "a mistyped path, or nothing of that name on the PATH; of a script, perhaps the program after its #!",
