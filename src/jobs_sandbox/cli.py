@@ -45,8 +45,8 @@ def main() -> NoReturn:
         status = _run(sys.argv[1:])
     except KeyboardInterrupt:  # while our own modules load
         status = INTERRUPTED
-    # All is closed and written by now. The interpreter's own way out would wait for threads of boto3 that still wait
-    # for a network that is gone.
+    # All is closed and written by now, and the interpreter's own way out takes longer: 0.3 to 0.5 s of 2 with --local
+    # on a busy machine, five runs each.
     os._exit(status)
 
 
