@@ -1,11 +1,20 @@
 """One MiniStack for all integration tests that do not harm it."""
 
+import signal
 from collections.abc import Iterator
 
 import pytest
 
 from tests.support.account import Account, running_account
 from tests.support.raw_device import RawDevice
+
+
+@pytest.fixture(scope="session", autouse=True)
+def interruptible() -> None:
+    """What the tests start can be interrupted, though a shell in the background or nohup had us ignore it."""
+    for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, handler)
 
 
 @pytest.fixture(scope="session")

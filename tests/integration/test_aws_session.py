@@ -24,6 +24,7 @@ def test_the_session_for_aws() -> None:
             "IOT_REGION": running.region,
             "IOT_THING": running.thing,
             "IOT_SETTLE": "0.3",
+            "PYTEST_ADDOPTS": "",
         }
         done = subprocess.run(
             [sys.executable, "-m", "pytest", "-m", "aws", "tests/aws", "-n", "0", "-p", "no:cacheprovider", "-q"],
