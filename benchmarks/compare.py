@@ -245,7 +245,7 @@ def event_latency(account: Account, device: Device, screen: Watched, bare: Watch
         begins = len(screen.output), len(bare.output)
         screen.send("a")
         account.create_job(device.thing, job_id)
-        shown = screen.when(f'"jobId" : "{job_id}"', begins[0])
+        shown = screen.when(f'"{job_id}"', begins[0])  # coloured by itself
         printed = bare.when(job_id, begins[1])
         over.append((shown - printed) * 1000)
         account.iot.delete_job(jobId=job_id, force=True)
