@@ -201,7 +201,9 @@ def test_rows(command: Command) -> None:
     """Each row's example is a line of that command; those that change something say how to see whether."""
     assert parsed(command.example).command is command
     assert bool(command.check_with) is (command.name in CHANGING)
+    assert command.raises_events is (command.name in ("create-job", "cancel-job", "update-job-execution"))
     assert not command.raises_events or "Event" in command.prints
+    assert command.waits is (command.name in ("expect", "wait"))
     optional = [not parameter.required for parameter in command.parameters]
     assert optional == sorted(optional)
     assert not any(parameter.rest for parameter in command.parameters[:-1])
