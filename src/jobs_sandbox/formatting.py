@@ -53,7 +53,7 @@ def header(title: str, width: int = WIDTH) -> str:
 
 
 def block_text(answer: Block, width: int = WIDTH) -> str:
-    """A block as the spec prints it, for a window of that width, with an empty line after it."""
+    """A block as the Swift sample prints it, for a window of that width, with an empty line after it."""
     body, note = _readable(answer)
     shown = escape(_decode(answer.payload)) if body is None else _LAYOUTS.get(answer.title, _pretty)(body)
     return "\n".join([header(answer.title, width), *([f"({escape(note)})"] if note else []), shown, "", ""])
@@ -121,7 +121,7 @@ def json_line(value: object) -> str:
 
 
 def _pretty(body: dict[str, Any]) -> str:
-    """JSON as the spec prints it: keys in order, two spaces, ``"key" : value``.
+    """JSON as the Swift sample prints it: keys in order, two spaces, ``"key" : value``.
 
     What is unsafe occurs inside strings alone, where ``\\uXXXX`` means the same: it stays JSON.
     """

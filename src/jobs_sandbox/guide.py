@@ -20,7 +20,7 @@ _KEYS = {
 
 
 def help_lines(name: str = "") -> list[str]:
-    """All about one command; or, without a name, the commands under the headings of the spec, and the keys."""
+    """All about one command; or, without a name, the commands under the headings of the Swift sample, and the keys."""
     if name:
         return _explained(COMMANDS[name])
     lines: list[str] = []

@@ -1,4 +1,4 @@
-"""The commands and request fields beyond the spec's, against an AWS IoT that enforces the shipped policies."""
+"""The commands and request fields beyond the Swift sample's, against an AWS IoT that enforces the shipped policies."""
 
 import os
 from collections.abc import Iterator

@@ -173,7 +173,7 @@ def test_usage_line(line: str, todo: str) -> None:
 
 
 def test_the_table() -> None:
-    """The commands under the planes are the spec's, in its order, and ours between them."""
+    """The commands under the planes are the Swift sample's, in its order, and ours between them."""
     ours = {"cancel-job", "expect"}
     assert [name for name, command in COMMANDS.items() if command.plane != MISC and name not in ours] == [
         "create-job",

@@ -53,7 +53,7 @@ def nested(levels: int) -> object:
 
 
 def test_block_of_the_spec() -> None:
-    """A block is a header and JSON with ordered keys, two-space indent and ``"key" : value``, as in the spec."""
+    """A block is a header and JSON as in the Swift sample: ordered keys, two-space indent, ``"key" : value``."""
     event = {
         "timestamp": 1748981622,
         "execution": {
@@ -94,7 +94,7 @@ def test_empty_body() -> None:
 
 @pytest.mark.parametrize("title", ["CreateJobOutput", "CancelJobOutput"])
 def test_create_job_output(title: str) -> None:
-    """CreateJobOutput is the three lines of the spec, an absent description ``<nil>``; CancelJobOutput is alike."""
+    """CreateJobOutput is the Swift sample's three lines, an absent description ``<nil>``; CancelJobOutput is alike."""
     body = {"jobId": "Job1", "jobArn": "arn:aws:iot:us-east-1:1:job/Job1", "description": None}
     assert block_text(Block(title, body)).splitlines()[1:] == [
         "description: <nil>",
