@@ -1,0 +1,25 @@
+#!/usr/bin/env python3
+"""A handler for job_executor.py that knows the job documents of scenarios/.
+
+{"operation": "sleep", "seconds": 2}    work for so long, reporting progress; SUCCEEDED
+{"operation": "fail", "seconds": 2}     the same, but in the end it has not worked; FAILED
+anything else                           nothing this device knows; REJECTED
+"""
+
+import json
+import os
+import sys
+import time
+
+document = json.load(sys.stdin)
+match document:
+    case {"operation": "sleep" | "fail" as operation, **options}:
+        begun, seconds = time.monotonic(), float(str(options.get("seconds", 0)))
+        while (passed := time.monotonic() - begun) < seconds:
+            print(json.dumps({"progress": f"{passed / seconds:.0%}"}), flush=True)
+            time.sleep(min(0.25, seconds - passed))
+        if operation == "fail":
+            sys.exit("it did not work, as the document wanted")
+    case _:
+        print(f"no operation of this device: {json.dumps(document)}", file=sys.stderr)
+        sys.exit(os.EX_DATAERR)
