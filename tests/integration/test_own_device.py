@@ -19,7 +19,7 @@ def handler(folder: Path, text: str) -> str:
     path = folder / "handler"
     path.write_text(f"#!/bin/sh\n{text}\n")
     path.chmod(0o700)
-    return f"{EXECUTOR} {path}"
+    return f"{EXECUTOR} {path} --state {folder / 'state'}"
 
 
 def verdict(device: str, patience: int = 20) -> "subprocess.CompletedProcess[str]":
