@@ -6,7 +6,7 @@ import importlib
 import os
 import sys
 from contextlib import AsyncExitStack, suppress
-from typing import Any
+from typing import Any, TextIO
 
 from jobs_sandbox.console import Console
 from jobs_sandbox.errors import RequestFailed, StartError
@@ -29,15 +29,29 @@ def run(options: argparse.Namespace) -> int:
     """Run the program to its end; the exit status."""
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors=ESCAPE_UNENCODABLE)  # type: ignore[union-attr]
+    for stream in (sys.stdin, sys.stdout, sys.stderr):
         with suppress(OSError, ValueError):
             os.set_blocking(stream.fileno(), True)  # some parents leave a pipe that would refuse instead of wait
     return asyncio.run(_main(options))
 
 
+def _of_its_own(stream: TextIO) -> TextIO:
+    """The same file with another buffer, for the console's thread.
+
+    It holds the lock of its buffer for as long as the terminal is blocked. A main thread that waited for that lock, to
+    draw a prompt, would not even handle a signal; one that itself waits to write does.
+    """
+    try:
+        return open(stream.fileno(), "w", encoding=stream.encoding, errors=stream.errors, closefd=False)
+    except (OSError, ValueError):  # it is no file
+        return stream
+
+
 async def _main(options: argparse.Namespace) -> int:
     colour = not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
     with Signals() as signals:
-        console = Console(options.output, sys.stdout, sys.stderr, colour=colour, on_closed=signals.cancel)
+        streams = _of_its_own(sys.stdout), _of_its_own(sys.stderr)
+        console = Console(options.output, *streams, colour=colour, on_closed=signals.cancel)
         work = signals.task = asyncio.create_task(_work(options, console, signals))
         try:
             status: int = await work

@@ -18,7 +18,7 @@ from jobs_sandbox.history import open_history
 from jobs_sandbox.lines import is_open_document, logical_lines
 from jobs_sandbox.session import Session
 from jobs_sandbox.settings import Settings
-from jobs_sandbox.terminal import Bar, DumbPainter, Painter, TerminalInput, keys_unseen, write_out
+from jobs_sandbox.terminal import Bar, DumbPainter, Painter, TerminalInput, keys_unseen
 from jobs_sandbox.typing_aids import DocumentLexer, Suggestions, TableCompleter
 
 PROMPT = "jobs-sandbox> "
@@ -35,7 +35,7 @@ class Repl:
         self._running = ""  # the line that is being run
         self._running_since = 0.0
         keys = TerminalInput(sys.stdin)
-        self._dumb = DumbPainter(PROMPT, self._typed) if is_dumb_terminal() else None
+        self._dumb = DumbPainter(PROMPT, lambda: self._prompt.default_buffer.text) if is_dumb_terminal() else None
         self._painter = self._dumb or Painter(keys)
         self._suggestions = Suggestions()
         self._prompt: PromptSession[str] = PromptSession(
@@ -103,19 +103,14 @@ class Repl:
 
         """
         self._prompt.reserve_space_for_menu = 0
-        await self._painter.written()
         if not self._dumb:
+            await self._painter.written()
             return await self._prompt.prompt_async(handle_sigint=False)
-        self._dumb.begin()
+        await self._dumb.begin()
         try:
             return await self._prompt.prompt_async(handle_sigint=False)
         finally:
-            write_out("\n")
-
-    def _typed(self) -> str | None:
-        """What stands at the prompt; None while there is none."""
-        app = self._prompt.app
-        return self._prompt.default_buffer.text if app.is_running and not app.is_done else None
+            await self._dumb.end()
 
     async def _run_lines(self, text: str) -> None:
         lines = [line for line in logical_lines(text) if line.strip()]

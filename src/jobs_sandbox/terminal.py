@@ -30,6 +30,7 @@ class TerminalInput(Vt100Input):
 
     def __init__(self, stdin: TextIO) -> None:
         super().__init__(stdin)
+        self._found = termios.tcgetattr(stdin)
         self._raw_in: asyncio.Task[Any] | None = None
 
     @contextmanager
@@ -45,9 +46,9 @@ class TerminalInput(Vt100Input):
             self._raw_in = None
 
     def cooked_mode(self) -> AbstractContextManager[None]:
-        """What `in_terminal` enters."""
+        """What `in_terminal` enters: the terminal as it was found, which prompt_toolkit's restores in part only."""
         stays_raw = self._raw_in is not None and self._raw_in is asyncio.current_task()
-        return nullcontext() if stays_raw else super().cooked_mode()
+        return nullcontext() if stays_raw else _set(self._found)
 
 
 class Painter:
@@ -76,10 +77,11 @@ class DumbPainter:
     It is the echo of such a terminal, too: `show` is called when the buffer changes.
     """
 
-    def __init__(self, prompt: str, typed: Callable[[], str | None]) -> None:
+    def __init__(self, prompt: str, typed: Callable[[], str]) -> None:
         self._prompt = prompt
         self._typed = typed
         self._shown = ""
+        self._prompting = False
         self._writing = asyncio.Lock()
 
     async def written(self) -> None:
@@ -90,20 +92,29 @@ class DumbPainter:
     async def __call__(self, write: Write) -> None:
         """Run ``write``, in a thread."""
         async with self._writing:
-            typing = self._typed() is not None
-            if typing:
+            if self._prompting:
                 write_out("\n")
             await in_thread(write)
-            if (typed := self._typed()) is not None and typing:
-                write_out(self._prompt + typed)
+            if self._prompting:
+                self._shown = self._typed()
+                write_out(self._prompt + self._shown)
 
-    def begin(self) -> None:
+    async def begin(self) -> None:
         """Show an empty prompt."""
+        await self.written()
+        self._prompting, self._shown = True, ""
         write_out(self._prompt)
-        self._shown = ""
+
+    async def end(self) -> None:
+        """End the line of the prompt."""
+        await self.written()
+        self._prompting = False
+        write_out("\n")
 
     def show(self, buffer: Buffer) -> None:
-        """Show what is added, or else all of it on a new line."""
+        """Show what is added, or else all of it on a new line; what is typed during a write is shown after it."""
+        if self._writing.locked():
+            return
         text = buffer.text
         if text.startswith(self._shown):
             write_out(text[len(self._shown) :])
@@ -165,23 +176,27 @@ class Bar:
         await self.app.run_async(handle_sigint=False)
 
 
-@contextmanager
-def keys_unseen() -> Iterator[None]:
+def keys_unseen() -> AbstractContextManager[None]:
     """Between two prompts what is typed is not echoed, and Ctrl-Z waits for the next prompt.
 
-    A program that is suspended must leave the terminal as it found it, which prompt_toolkit sees to.
+    A program that is suspended must leave the terminal as it found it, which `TerminalInput` sees to.
     """
-    terminal = sys.stdin.fileno()
-    before = termios.tcgetattr(terminal)
-    unseen = termios.tcgetattr(terminal)
+    unseen = termios.tcgetattr(sys.stdin)
     unseen[3] &= ~termios.ECHO
-    unseen[6][termios.VSUSP] = os.fpathconf(terminal, "PC_VDISABLE").to_bytes(1, "little")
-    termios.tcsetattr(terminal, termios.TCSANOW, unseen)
+    unseen[6][termios.VSUSP] = os.fpathconf(sys.stdin.fileno(), "PC_VDISABLE").to_bytes(1, "little")
+    return _set(unseen)
+
+
+@contextmanager
+def _set(attributes: list[Any]) -> Iterator[None]:
+    """Set the terminal's attributes, and at the end those that it had before."""
+    before = termios.tcgetattr(sys.stdin)
+    termios.tcsetattr(sys.stdin, termios.TCSANOW, attributes)
     try:
         yield
     finally:
         with suppress(termios.error):  # the terminal may be gone
-            termios.tcsetattr(terminal, termios.TCSANOW, before)
+            termios.tcsetattr(sys.stdin, termios.TCSANOW, before)
 
 
 def write_out(text: str) -> None:

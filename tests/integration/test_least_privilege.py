@@ -92,7 +92,7 @@ def _run_without(account: Account, missing: Permission | None) -> Outcome:
     }
     device = account.device(thing, left["device-policy"])
     done = run(
-        account.arguments(device, timeout="2", output="json"),
+        account.arguments(device, timeout="6", output="json"),
         SCRIPT.format(job=thing),
         account.operator(thing, left["control-plane-policy"]),
     )

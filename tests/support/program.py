@@ -18,8 +18,9 @@ _HEADER = re.compile(r"─── (.+?) ─+$")
 
 
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The environment without any AWS settings, and then ``extra``."""
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    """The environment without any AWS settings, and then ``extra``; Python buffers its output, as it does for users."""
+    unset = ("AWS_", "PYTHONUNBUFFERED")
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(unset)}
     return clean | {"AWS_EC2_METADATA_DISABLED": "true", "NO_PROXY": "127.0.0.1"} | dict(extra or {})
 
 

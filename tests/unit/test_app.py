@@ -409,6 +409,23 @@ def test_a_last_line_that_does_not_end(last: str, status: int, world: World, str
     assert ("line 2: unknown command" in streams.err.text) == (last == "nonsense")
 
 
+def test_a_non_blocking_stdin(world: World, streams: Streams) -> None:
+    """A pipe inherited in non-blocking mode is waited for on this side, too."""
+    reading, writing = os.pipe()
+    os.set_blocking(reading, False)
+
+    def write_late() -> None:
+        with os.fdopen(writing, "wb") as pipe:
+            pipe.write(b"help\n")
+
+    timer = threading.Timer(0.1, write_late)
+    world.on_connect = timer.start
+    with os.fdopen(reading) as streams.stdin:
+        assert streams.run(options()) == 0
+    timer.join()
+    assert "Help" in streams.out.text
+
+
 def test_an_unreadable_stdin(world: World, streams: Streams) -> None:
     """Standard input that cannot be read, as under nohup, is an empty script, and said to be."""
     with open(os.devnull, "w", encoding="utf-8") as streams.stdin:

@@ -117,6 +117,23 @@ async def test_others_get_the_terminal_as_they_need_it(terminal: Terminal, promp
     assert seen == [True, False]
 
 
+async def test_others_get_the_terminal_as_it_was_found(terminal: Terminal) -> None:
+    """The shell after Ctrl-Z has its terminal back with all its modes, and the prompt afterwards those that it set."""
+    found = termios.tcgetattr(terminal.stdin)
+    seen: list[object] = []
+    with keys_unseen():
+        prompt: PromptSession[str] = PromptSession(input=terminal.keys, output=DummyOutput())
+        task = asyncio.create_task(prompt.prompt_async(handle_sigint=False))
+        await until(lambda: prompt.app.is_running and termios.tcgetattr(terminal.stdin)[0] != found[0])
+        raw = termios.tcgetattr(terminal.stdin)
+        await run_in_terminal(lambda: seen.append(termios.tcgetattr(terminal.stdin)))
+        assert termios.tcgetattr(terminal.stdin) == raw
+        task.cancel()
+        await asyncio.wait({task})
+    assert seen == [found]
+    assert termios.tcgetattr(terminal.stdin) == found
+
+
 async def test_one_write_after_another(terminal: Terminal) -> None:
     """Until a write is done, no other begins, and who is to draw waits."""
     painter = Painter(terminal.keys)
@@ -159,7 +176,7 @@ class Dumb:
 
     def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
         self._capsys = capsys
-        self.typed: str | None = None
+        self.typed = ""
         self.painter = DumbPainter("> ", lambda: self.typed)
         self.buffer = Buffer(on_text_changed=self.painter.show)
 
@@ -174,7 +191,7 @@ async def dumb(capsys: pytest.CaptureFixture[str]) -> Dumb:
     return Dumb(capsys)
 
 
-def writer(text: str, then: Callable[[], None] = lambda: None) -> Callable[[], None]:
+def writer(text: str, then: Callable[[], object] = lambda: None) -> Callable[[], None]:
     def write() -> None:
         sys.stdout.write(text)
         then()
@@ -184,13 +201,14 @@ def writer(text: str, then: Callable[[], None] = lambda: None) -> Callable[[], N
 
 async def test_dumb_echo(dumb: Dumb) -> None:
     """What is typed is shown as it is added; what is changed otherwise is shown whole on a new line."""
-    dumb.painter.begin()
+    await dumb.painter.begin()
     for text in ("h", "he", "help", "hel", "wait", ""):
         dumb.buffer.text = text
     assert dumb.shown() == "> help\n> hel\n> wait"
-    dumb.painter.begin()
+    await dumb.painter.end()
+    await dumb.painter.begin()
     dumb.buffer.text = "quit"
-    assert dumb.shown() == "> quit"
+    assert dumb.shown() == "\n> quit"
 
 
 async def test_dumb_write(dumb: Dumb) -> None:
@@ -201,19 +219,42 @@ async def test_dumb_write(dumb: Dumb) -> None:
 
 @pytest.mark.parametrize("typed", ["", "he"])
 async def test_dumb_write_below(dumb: Dumb, typed: str) -> None:
-    """A block goes below what is typed, and that is shown again below it, with what was typed meanwhile."""
-    dumb.typed = typed
-    await dumb.painter(writer("block\n", lambda: setattr(dumb, "typed", f"{typed}lp")))
-    assert dumb.shown() == f"\nblock\n> {typed}lp"
+    """A block goes below what is typed, in one piece; that is shown again below it, with what was typed meanwhile."""
+    await dumb.painter.begin()
+    dumb.typed = dumb.buffer.text = typed
+    go = threading.Event()
+    written = threading.Event()
+
+    def write() -> None:
+        sys.stdout.write("block")
+        written.set()
+        assert go.wait(TIMEOUT)
+        sys.stdout.write("\n")
+
+    writing = asyncio.create_task(dumb.painter(write))
+    await until(written.is_set)
+    dumb.typed = dumb.buffer.text = f"{typed}lp"
+    go.set()
+    await writing
+    dumb.buffer.text = f"{typed}lps"
+    assert dumb.shown() == f"> {typed}\nblock\n> {typed}lps"
 
 
-async def test_dumb_prompt_ends(dumb: Dumb) -> None:
-    """A prompt that has ended meanwhile is not shown again; one that has begun meanwhile shows itself."""
-    dumb.typed = "he"
-    await dumb.painter(writer("block\n", lambda: setattr(dumb, "typed", None)))
-    assert dumb.shown() == "\nblock\n"
-    await dumb.painter(writer("block\n", lambda: setattr(dumb, "typed", "")))
-    assert dumb.shown() == "block\n"
+async def test_dumb_line_that_ends_meanwhile(dumb: Dumb) -> None:
+    """A line that ends while a block is written is shown whole below it before it ends."""
+    await dumb.painter.begin()
+    dumb.typed = dumb.buffer.text = "he"
+    go = threading.Event()
+    writing = asyncio.create_task(dumb.painter(writer("block\n", lambda: go.wait(TIMEOUT))))
+    await asyncio.sleep(0)
+    dumb.typed = dumb.buffer.text = "help"
+    ending = asyncio.create_task(dumb.painter.end())
+    await asyncio.sleep(0.01)
+    assert not ending.done()
+    go.set()
+    await asyncio.gather(writing, ending)
+    await dumb.painter(writer("answer\n"))
+    assert dumb.shown() == "> he\nblock\n> help\nanswer\n"
 
 
 async def test_dumb_writes_one_after_another(dumb: Dumb) -> None:
