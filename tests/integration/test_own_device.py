@@ -1,6 +1,7 @@
 """The README's way to test a device of one's own: what it fails, and what it passes."""
 
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -78,3 +79,25 @@ def test_from_pytest(does: str, outcome: str, tmp_path: Path) -> None:
     )
     assert outcome in ended.stdout, ended.stdout + ended.stderr
     assert "AWS_ACCESS_KEY_ID" not in os.environ
+
+
+@pytest.mark.parametrize(("does", "status"), [("cat", 0), ("exit 1", 1)])
+def test_in_github_actions(does: str, status: int, tmp_path: Path) -> None:
+    """The step of the job of GitHub Actions passes and fails likewise, with the program that is tested here."""
+    [job] = [fence.text for fence in fences("In GitHub Actions") if fence.language == "yaml"]
+    [step] = re.findall(r"- run: (.+)", job)
+    step, replaced = re.subn(r"pipx run --spec '\S+ @ \S+' jobs-sandbox", shlex.join(COMMAND), step)
+    assert replaced == 1
+    (tmp_path / "device").write_text(f"#!/bin/sh\nexec {handler(tmp_path, does)}\n")
+    (tmp_path / "device").chmod(0o700)
+    (tmp_path / "device.jobs").write_text("create-job Job1 {}\nexpect Job1 SUCCEEDED 20\n")
+    ended = subprocess.run(
+        ["/bin/bash", "-e", "-c", step],
+        cwd=tmp_path,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
+    )
+    assert ended.returncode == status, ended.stderr

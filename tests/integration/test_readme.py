@@ -26,6 +26,7 @@ from tests.support.readme import fences, mask, section, shell, steps, table
 from tests.support.terminal import PROMPT, Terminal
 
 REJECTED = "Service Request Rejected"
+EVENTS = ("JobExecutionsChangedEvent", "NextJobExecutionChangedEvent")
 SESSION = [*steps("Walkthrough"), *steps("Questions")]
 
 
@@ -152,7 +153,7 @@ def test_help_of_the_command_line() -> None:
         # Python 3.13 and later name the metavariable once
         return text.replace("--client-id ID, --client_id ID", "--client-id, --client_id ID").split()
 
-    (shown,) = [fence.text for fence in fences("Options and exit status") if fence.language == "text"]
+    (shown,) = [fence.text for fence in fences("What `--help` prints")]
     printed = run(["--help"], env={"COLUMNS": "100"})
     assert printed.returncode == 0
     assert words(printed.stdout) == words(shown)
@@ -160,7 +161,7 @@ def test_help_of_the_command_line() -> None:
 
 def test_every_option_and_default() -> None:
     """``--help`` names every option of the parser, with the default where there is one."""
-    (shown,) = [fence.text for fence in fences("Options and exit status") if fence.language == "text"]
+    (shown,) = [fence.text for fence in fences("What `--help` prints")]
     text = " ".join(shown.split())
     for action in cli._parser()._actions:
         for option in action.option_strings:
@@ -178,8 +179,8 @@ def test_every_command() -> None:
 
 
 def test_every_exit_status() -> None:
-    """The README's table of exit statuses has those that ``--help`` tells, and they are the real ones."""
-    rows = [row[0] for row in table("Options and exit status", "exit status")]
+    """docs/options.md has a table of the exit statuses that ``--help`` tells, and they are the real ones."""
+    rows = [row[0] for row in table("Exit status", "exit status")]
     told = run(["--help"]).stdout.split("exit status:")[1].split("(")[0]
     assert rows == [*re.findall(r"\d+", told), "143, 129"]
     assert run(["--version"]).returncode == 0
@@ -283,7 +284,7 @@ def test_shell_syntax() -> None:
 
 def test_in_an_account(account: Account, clone: Path, tmp_path: Path) -> None:
     """The commands for an AWS account create all that the program needs, and the last of them remove it again."""
-    create, start, remove = shell("With an AWS account")
+    create, start, remove = shell("Setting up an AWS account")
     command = tmp_path / "bin" / "aws"
     command.parent.mkdir()
     python = f"PYTHONPATH={shlex.quote(str(readme.ROOT))} exec {shlex.quote(sys.executable)}"
@@ -345,3 +346,39 @@ def test_sections() -> None:
     """The README has its sections, and none is empty."""
     for heading in ("Start", "Walkthrough", "Questions", "Commands", "When things fail", "Messages", "Licence"):
         assert section(heading).strip()
+
+
+def test_a_stuck_job() -> None:
+    """The commands that find out why a job is stuck are those of the page, and show what it says."""
+    text = " ".join(section("Why is my job stuck?").split())
+    with Program(["--local"]) as program:
+        program.started()
+
+        def type_(command: str) -> None:
+            assert f"`{command}`" in text
+            program.send(command.replace("<jobId>", "A"))
+
+        program.send("create-job A {}", "wait NextJobExecutionChangedEvent", "create-job B {}")
+        program.take("CreateJobOutput", *EVENTS)
+        program.take("CreateJobOutput", EVENTS[0])
+        type_("get-pending-job-executions")
+        pending = program.take("GetPendingJobExecutionsResponse")["GetPendingJobExecutionsResponse"]
+        assert [job["jobId"] for job in pending["queuedJobs"]] == ["A", "B"]
+        type_("describe-job-execution $next")
+        described = program.take("DescribeJobExecutionResponse")["DescribeJobExecutionResponse"]
+        assert described["execution"]["jobId"] == "A"
+        program.send("update-job-execution A IN_PROGRESS")
+        program.take("UpdateJobExecutionResult")
+        type_("expect <jobId> SUCCEEDED 1")
+        program.wait_stderr("the execution of A is not SUCCEEDED after 1 s: it is IN_PROGRESS")
+        program.send("cancel-job A")
+        program.take("CancelJobOutput")
+        type_("expect <jobId> CANCELED 1")
+        program.wait_stderr("the execution of A is not CANCELED after 1 s: it is IN_PROGRESS")
+        type_("cancel-job <jobId> force")
+        program.wait_stderr("Job A is in status CANCELED and cannot be canceled")
+        program.send("update-job-execution A SUCCEEDED")
+        program.take("UpdateJobExecutionResult", *EVENTS)
+        type_("connection")
+        assert "client_id: test-" in program.take("Connection")["Connection"]
+        assert program.finish() == 1

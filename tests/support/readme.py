@@ -80,8 +80,8 @@ def section(heading: str) -> str:
     """The text below a heading of the second level, up to the next one, on whatever page it is."""
     below = rf"(?ms)^## {re.escape(heading)}\n(.*?)(?=^## |\Z)"
     found = [section for page in PAGES for section in re.findall(below, page.read_text(encoding="utf-8"))]
-    assert found, f"no section {heading}"
-    return str(found[-1])
+    assert len(found) == 1, f"{len(found)} sections {heading}"
+    return str(found[0])
 
 
 def table(heading: str, first_column: str) -> list[list[str]]:

@@ -3,11 +3,13 @@
 import ast
 import re
 from pathlib import Path
+from xml.etree import ElementTree as ET
 
 import pytest
 
 from jobs_sandbox.commands import COMMANDS, Command
 from jobs_sandbox.guide import help_lines
+from tests.support.readme import PAGES, README, ROOT
 
 TESTS = Path(__file__).parents[1]
 
@@ -47,3 +49,28 @@ def test_the_readme_names_tests_that_exist() -> None:
             assert file in sources
         for function in functions:
             assert f"def {function}(" in sources[files[0]], function
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_lines_of_a_page(page: Path) -> None:
+    """Text is wrapped as the code is; tables and what is in fences may be wider."""
+    text = re.sub(r"(?ms)^```.*?^```$", "", page.read_text(encoding="utf-8"))
+    assert [line for line in text.splitlines() if len(line) > 120 and not line.startswith("|")] == []
+
+
+def test_every_page_is_named() -> None:
+    """The README names every page of docs/, every picture, and every page beside it."""
+    text = README.read_text(encoding="utf-8")
+    pages = [*ROOT.glob("docs/*.md"), *ROOT.glob("docs/*.svg"), *set(ROOT.glob("*.md")) - {README}]
+    assert len(pages) > 10
+    assert [page.name for page in pages if f"({page.relative_to(ROOT)})" not in text] == []
+
+
+@pytest.mark.parametrize("name", ["session.svg", "life.svg"])
+def test_a_picture(name: str) -> None:
+    """A picture is an SVG of less than 300 KB that shows colours, and begins with a command at the prompt."""
+    path = ROOT / "docs" / name
+    assert path.stat().st_size < 300_000
+    texts = [element for element in ET.parse(path).iter() if element.tag.endswith("}text")]  # noqa: S314 # ours
+    assert (texts[0].text or "").startswith("jobs-sandbox> ")
+    assert len({element.get("fill") for element in texts}) > 4

@@ -1,12 +1,15 @@
 """The shipped policies allow what the commands and ensuring the thing need, as AWS documents it; nothing more."""
 
 import json
-from pathlib import Path
+import re
 from typing import Any
 
 import pytest
 
-POLICIES = Path(__file__).parents[2] / "policies"
+from jobs_sandbox.local.policies import LONGEST
+from tests.support.readme import ROOT, table
+
+POLICIES = ROOT / "policies"
 ARN = "arn:aws:iot:<region>:<account>:"
 TOPIC = f"{ARN}topic/$aws/things/<thingname>/jobs/"
 FILTER = f"{ARN}topicfilter/$aws/things/<thingname>/jobs/"
@@ -54,3 +57,16 @@ def test_policy(name: str, statements: list[dict[str, Any]]) -> None:
 def test_no_other_policy() -> None:
     """There are two policies."""
     assert sorted(path.name for path in POLICIES.iterdir()) == ["control-plane-policy.json", "device-policy.json"]
+
+
+def test_how_long_a_thing_may_be_called() -> None:
+    """The pages say how long a thing's name may be for the filled-in device policy to fit, as it is in each region."""
+    rows = table("How long a device policy may be", "region")
+    told = {region: int(row[1].split()[0]) for row in rows for region in re.findall(r"`([\w-]+)`", row[0])}
+    assert len(told) > 5
+    text = "".join((POLICIES / "device-policy.json").read_text().split())
+    for region, longest in told.items():
+        filled = text.replace("<region>", region).replace("<account>", "123456789012")
+        assert (LONGEST - len(filled.replace("<thingname>", ""))) // filled.count("<thingname>") == longest, region
+    page = (ROOT / "docs" / "aws-account.md").read_text()
+    assert f"{min(told.values())} to {max(told.values())} characters" in page
