@@ -215,7 +215,7 @@ class Executor:
         """Whether the execution at hand is in progress, and no other one by the same id."""
         request = iotjobs.DescribeJobExecutionRequest(thing_name=self.options.thing, **self.execution[0])
         execution = (await answer(self.jobs.describe_job_execution(request))).execution
-        return bool(execution.status == "IN_PROGRESS" and identity(execution) == self.execution)
+        return not execution or bool(execution.status == "IN_PROGRESS" and identity(execution) == self.execution)
 
     def tell_guard(self, group: int) -> None:
         with suppress(OSError):

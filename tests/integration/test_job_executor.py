@@ -3,6 +3,7 @@
 import ast
 import json
 import sys
+import threading
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -564,6 +565,29 @@ def test_asks_until_it_is_answered(service: JobsService, handlers: Handlers) -> 
     service.meddle = meddle
     with Executor(handlers, scripted_connection(service.broker, handlers.folder)):
         until(lambda: execution["status"] == "SUCCEEDED")
+
+
+def test_a_description_that_says_nothing(service: JobsService, handlers: Handlers) -> None:
+    """An answer that holds no execution is no reason to end the handler, nor to end."""
+    handlers.write("while [ ! -e go ]; do sleep 0.02; done")
+    execution = service.add("Job1")
+    asked = threading.Event()
+
+    def meddle(request: Request) -> bool:
+        if request.name != "Job1/get":
+            return False
+        request.accept()
+        asked.set()
+        return True
+
+    service.meddle = meddle
+    with Executor(handlers, scripted_connection(service.broker, handlers.folder)):
+        until(lambda: handlers.ran)
+        service.broker.publish("notify", b"{}")
+        until(asked.is_set)
+        (handlers.folder / "go").touch()
+        until(lambda: execution["status"] == "SUCCEEDED")
+    assert handlers.ran == ["Job1 1 0"]
 
 
 def test_an_outcome_that_is_refused(service: JobsService, handlers: Handlers) -> None:
