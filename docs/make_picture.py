@@ -7,13 +7,18 @@ import sys
 import tempfile
 from html import escape
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from tests.support.terminal import Terminal
+from tests.support.terminal import PROMPT, Terminal
 
-COLUMNS, ROWS = 80, 48
+CREATE = 'create-job Job1 {"Todo":"Reboot"}'
+START = "start-next-pending-job-execution"
+UPDATE = "update-job-execution Job1 SUCCEEDED"
+EVENTS = ("JobExecutionsChangedEvent", "NextJobExecutionChangedEvent")
+
+COLUMNS = 92  # as many as the bar needs
 CELL_WIDTH, CELL_HEIGHT, FONT_SIZE, MARGIN = 8.4, 18, 14, 14
 BACKGROUND, FOREGROUND = "#1d2021", "#e8e4d9"
 COLOURS = {
@@ -34,72 +39,97 @@ class Frame(NamedTuple):
     seconds: float
 
 
-def snapshot(screen: Any, seconds: float = 0) -> Frame:
-    """The screen as it is now."""
-    rows = [[screen.buffer[y][x] for x in range(COLUMNS)] for y in range(ROWS)]
-    return Frame(rows, (screen.cursor.x, screen.cursor.y), seconds)
+class Session:
+    """A real session in a terminal of its own; a context manager. It begins with an empty screen."""
+
+    def __init__(self, rows: int) -> None:
+        self._state = tempfile.TemporaryDirectory()
+        self.terminal = Terminal(["--local"], {"XDG_STATE_HOME": self._state.name}, columns=COLUMNS, rows=rows)
+
+    def __enter__(self) -> Self:
+        self.terminal.wait_prompt()
+        self.clear()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.terminal.__exit__()
+        self._state.cleanup()
+
+    def clear(self) -> None:
+        """Clear the screen, as Ctrl-L does."""
+        self.terminal.send("\x0c")
+        self.terminal.wait_for(lambda: self.terminal.screen.display[0].rstrip() == PROMPT)
+
+    def enter(self, line: str, *titles: str, frames: list[Frame] | None = None) -> None:
+        """Type a line and wait for the blocks that it brings; keep how it looks before and after in ``frames``."""
+        self.terminal.send(line)
+        self.terminal.wait_prompt(line)
+        frames = [] if frames is None else frames
+        frames.append(self.frame(1.5))
+        before = {title: self.terminal.text().count(f" {title} ") for title in titles}
+        self.terminal.send("\r")
+        self.terminal.wait_for(
+            lambda: all(self.terminal.text().count(f" {title} ") > before[title] for title in titles)
+        )
+        self.terminal.wait_prompt()
+        frames.append(self.frame(3.5))
+
+    def frame(self, seconds: float = 0) -> Frame:
+        """The screen as it is now."""
+        screen = self.terminal.screen
+        rows = [[screen.buffer[y][x] for x in range(screen.columns)] for y in range(screen.lines)]
+        return Frame(rows, (screen.cursor.x, screen.cursor.y), seconds)
 
 
-def record() -> tuple[Frame, list[Frame]]:
-    """A job goes through its life: the screen after it was created, and the frames of all of it."""
+def record_still() -> Frame:
+    """A device reports that a job is done: the answer, the events, and the next command as it is typed."""
+    with Session(rows=26) as session:
+        session.enter(CREATE, "CreateJobOutput", *EVENTS)
+        session.enter(START, "StartNextJobExecutionResponse")
+        session.clear()
+        session.enter(UPDATE, "UpdateJobExecutionResult", *EVENTS)
+        session.terminal.wait_for(lambda: "0 queued, 0 in progress" in session.terminal.screen.display[-1])
+        session.terminal.send("expect Job1 su")
+        session.terminal.wait_for(lambda: any("has done the job" in row for row in session.terminal.screen.display))
+        return session.frame()
+
+
+def record_life() -> list[Frame]:
+    """A job goes through its life."""
     frames: list[Frame] = []
-    with (
-        tempfile.TemporaryDirectory() as state,
-        Terminal(["--local"], {"XDG_STATE_HOME": state}, columns=COLUMNS, rows=ROWS) as terminal,
-    ):
-
-        def keep(seconds: float) -> None:
-            frames.append(snapshot(terminal.screen, seconds))
-
-        def type_and_enter(line: str, *titles: str) -> None:
-            terminal.send("\x0c")
-            terminal.wait_for(lambda: terminal.screen.display[0].rstrip() == "jobs-sandbox>")
-            terminal.send(line)
-            terminal.wait_prompt(line)
-            keep(1.5)
-            terminal.send("\r")
-            terminal.wait_for(lambda: all(any(title in row for row in terminal.screen.display) for title in titles))
-            terminal.wait_prompt()
-            keep(3.5)
-
-        terminal.wait_prompt()
-        both = ("JobExecutionsChangedEvent", "NextJobExecutionChangedEvent")
-        type_and_enter('create-job Job1 {"Todo":"Reboot"}', "CreateJobOutput", *both)
-        terminal.send("start")
-        terminal.wait_for(lambda: any("move the next queued" in row for row in terminal.screen.display))
-        still = snapshot(terminal.screen)
-        terminal.send("\x03")
-        terminal.wait_prompt()
-        type_and_enter("start-next-pending-job-execution", "StartNextJobExecutionResponse")
-        type_and_enter("update-job-execution Job1 SUCCEEDED", "UpdateJobExecutionResult", *both)
-        type_and_enter("expect Job1 SUCCEEDED", "DescribeJobExecutionOutput")
-        return still, frames
+    with Session(rows=44) as session:
+        session.enter(CREATE, "CreateJobOutput", *EVENTS, frames=frames)
+        session.enter(START, "StartNextJobExecutionResponse", frames=frames)
+        session.enter(UPDATE, "UpdateJobExecutionResult", *EVENTS, frames=frames)
+        session.enter("expect Job1 SUCCEEDED", "DescribeJobExecutionOutput", frames=frames)
+    return frames
 
 
 def still_picture(frame: Frame) -> str:
     """One screen."""
-    return _document(["<title>jobs-sandbox: a job is created, and its events arrive</title>"], _cells(frame))
+    title = "<title>jobs-sandbox: a device has done its job, and the events arrive</title>"
+    return _document([title], _cells(frame), len(frame.rows))
 
 
 def animation(frames: list[Frame]) -> str:
-    """The frames one after another, for ever."""
+    """The frames one after another, for ever; where nothing may move, the last one."""
     total = sum(frame.seconds for frame in frames)
-    style, groups, begin = [], [], 0.0
+    style, groups, begin = ["@media (prefers-reduced-motion: reduce) { g { animation: none !important } }"], [], 0.0
     for number, frame in enumerate(frames):
         start, end = 100 * begin / total, 100 * (begin + frame.seconds) / total
         begin += frame.seconds
         style.append(
             f"@keyframes f{number} {{ 0%, {start:.2f}% {{ opacity: 0 }} "
-            f"{start + 0.01:.2f}%, {end:.2f}% {{ opacity: 1 }} "
-            f"{min(end + 0.01, 100):.2f}%, 100% {{ opacity: {1 if number == len(frames) - 1 else 0} }} }}"
+            f"{start + 0.01:.2f}%, {end - 0.01:.2f}% {{ opacity: 1 }} {end:.2f}%, 100% {{ opacity: 0 }} }}"
         )
-        groups += [f'<g opacity="0" style="animation: f{number} {total:g}s infinite">', *_cells(frame), "</g>"]
+        opacity = int(frame is frames[-1])
+        groups += [f'<g opacity="{opacity}" style="animation: f{number} {total:g}s infinite">', *_cells(frame), "</g>"]
     title = "<title>jobs-sandbox: the life of a job, from its creation to its end</title>"
-    return _document([title, f"<style>{' '.join(style)}</style>"], groups)
+    return _document([title, f"<style>{' '.join(style)}</style>"], groups, max(len(frame.rows) for frame in frames))
 
 
-def _document(head: list[str], body: list[str]) -> str:
-    width, height = COLUMNS * CELL_WIDTH + 2 * MARGIN, ROWS * CELL_HEIGHT + 2 * MARGIN
+def _document(head: list[str], body: list[str], rows: int) -> str:
+    width, height = COLUMNS * CELL_WIDTH + 2 * MARGIN, rows * CELL_HEIGHT + 2 * MARGIN
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:g} {height:g}" font-size="{FONT_SIZE}"',
         ' font-family="ui-monospace, SFMono-Regular, Menlo, Consolas, monospace" xml:space="preserve">',
@@ -151,7 +181,6 @@ def _box(x: int, y: int, columns: int, colour: str) -> str:
 
 
 if __name__ == "__main__":
-    still, frames = record()
     folder = Path(__file__).parent
-    (folder / "session.svg").write_text(still_picture(still), encoding="utf-8")
-    (folder / "life.svg").write_text(animation(frames), encoding="utf-8")
+    (folder / "session.svg").write_text(still_picture(record_still()), encoding="utf-8")
+    (folder / "life.svg").write_text(animation(record_life()), encoding="utf-8")
