@@ -591,8 +591,11 @@ def test_a_signal_does_not_wait_for_a_blocked_reader(
     assert pipe.read == b""
     rescue.cancel()
     os.set_blocking(pipe.reading, False)
-    with suppress(BlockingIOError):
-        pipe.drain()  # lets go the thread that still writes
+    for thread in [thread for thread in threading.enumerate() if thread.name == "in_thread"]:
+        while thread.is_alive():  # it still writes, and must be done before the pipe is closed
+            with suppress(BlockingIOError):
+                pipe.drain()
+            thread.join(0.01)
 
 
 @pytest.mark.parametrize("name", ["stdout", "stderr"])
