@@ -58,6 +58,9 @@ async def _main(options: argparse.Namespace) -> int:
         except asyncio.CancelledError:
             status = 128 + signals.number if signals.number else OK  # the latter: nobody reads the output any more
         await console.close(_CLOSE_TIMEOUT if status > FAILED else None)
+    if console.closed and streams[0] is not sys.stdout:
+        with suppress(OSError):
+            streams[0].close()  # with what could not be written: it would be tried again when that is collected
     if console.failure:
         console.report_failure()
         return FAILED

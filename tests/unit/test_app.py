@@ -474,13 +474,20 @@ def test_signals_that_are_ignored_stay_ignored(world: World, streams: Streams) -
 # Standard output
 
 
+def send_nowhere(stream: TextIO) -> None:
+    """What is left in a stream goes nowhere, so that it can be closed."""
+    with open(os.devnull, "w", encoding="utf-8") as nowhere:
+        os.dup2(nowhere.fileno(), stream.fileno())
+
+
 @pytest.fixture
 def gone() -> Iterator[TextIO]:
     """A stdout whose reader has gone."""
     reading, writing = os.pipe()
     os.close(reading)
-    with suppress(BrokenPipeError), open(writing, "w", encoding="utf-8") as stream:
+    with open(writing, "w", encoding="utf-8") as stream:
         yield stream
+        send_nowhere(stream)
 
 
 @pytest.mark.parametrize(("script", "status"), [(b"help\n", 0), (b"nonsense\nhelp\n", 1)])
@@ -509,8 +516,9 @@ def test_a_closed_stdout_ends_the_start(world: World, streams: Streams, gone: Te
 
 def test_a_full_disk(world: World, streams: Streams) -> None:
     """Output that cannot be written is said on stderr, and the status is 1."""
-    with suppress(OSError), open("/dev/full", "w", encoding="utf-8") as streams.stdout:
+    with open("/dev/full", "w", encoding="utf-8") as streams.stdout:
         assert streams.run(options(), "help\n") == 1
+        send_nowhere(streams.stdout)
     assert streams.err.text.endswith("\nthe output cannot be written: [Errno 28] No space left on device\n")
 
 
@@ -541,7 +549,8 @@ def pipe() -> Iterator[Pipe]:
     """A full pipe."""
     pipe = Pipe()
     yield pipe
-    with suppress(BlockingIOError), suppress(ValueError):
+    if not pipe.stream.closed:
+        send_nowhere(pipe.stream)
         pipe.stream.close()
     os.close(pipe.reading)
 
