@@ -12,6 +12,7 @@ from jobs_sandbox.console import Console
 from jobs_sandbox.errors import RequestFailed, StartError
 from jobs_sandbox.formatting import ESCAPE_UNENCODABLE
 from jobs_sandbox.joining import join_fields
+from jobs_sandbox.local import REGION
 from jobs_sandbox.script import read_lines, run_script
 from jobs_sandbox.session import Session
 from jobs_sandbox.settings import Settings, new_client_id
@@ -123,25 +124,26 @@ async def _start_local(options: argparse.Namespace, console: Console, stack: Asy
         StartError: with the cause.
 
     """
-    from jobs_sandbox.local.embedded import local_iot
+    from jobs_sandbox.local.embedded import isolate, starting_local_iot
     from jobs_sandbox.local.policies import read_policy
 
-    manager = local_iot(options.local, policy=None if options.policy is None else read_policy(options.policy))
-    starting = asyncio.create_task(in_thread(manager.__enter__))
+    policy = None if options.policy is None else read_policy(options.policy)
+    manager = starting_local_iot(options.local, policy=policy)
+    steps: list[asyncio.Task[Any]] = [asyncio.create_task(in_thread(manager.__enter__))]
 
     async def stop() -> None:
-        await asyncio.wait({starting}, timeout=_LOCAL_TIMEOUT)  # if it is cancelled, it has begun all the same
-        if starting.done() and not starting.exception():
+        _, hung = await asyncio.wait(steps, timeout=_LOCAL_TIMEOUT)  # what is cancelled has begun all the same
+        failures = [step.exception() for step in steps if step not in hung]
+        if not hung and failures[0] is None:
             await in_thread(lambda: manager.__exit__(None, None, None))
 
     stack.push_async_callback(stop)
-    await asyncio.sleep(0)  # its thread has begun; meanwhile the SDKs load, on another and on this one
-    loading = asyncio.create_task(in_thread(lambda: importlib.import_module("jobs_sandbox.control_plane.client")))
-    await asyncio.sleep(0)
-    importlib.import_module("jobs_sandbox.data_plane.client")
-    await loading
-    local = await asyncio.shield(starting)
+    ready = await asyncio.shield(steps[0])
     stack.callback(_restore, dict(os.environ))
+    isolate(os.environ)
+    await _load_sdks()  # meanwhile the child starts
+    steps.append(asyncio.create_task(in_thread(ready)))
+    local = await asyncio.shield(steps[1])
     local.apply_to(os.environ)
 
     async def watch() -> None:
@@ -153,6 +155,18 @@ async def _start_local(options: argparse.Namespace, console: Console, stack: Asy
     for warning in local.warnings:
         console.warning(warning)
     return local
+
+
+async def _load_sdks() -> None:
+    def load_control_plane() -> None:
+        from jobs_sandbox.control_plane.client import load
+
+        load(REGION)
+
+    loading = asyncio.create_task(in_thread(load_control_plane))
+    await asyncio.sleep(0)  # its thread has begun
+    importlib.import_module("jobs_sandbox.data_plane.client")
+    await loading
 
 
 def _restore(environment: dict[str, str]) -> None:

@@ -39,6 +39,7 @@ class World:
         self.policy: str | None = ""
         self.ends_of_local: queue.Queue[int] = queue.Queue()
         self.created = False
+        self.on_ready: Callable[[], None] = lambda: None
         self.on_ensure: Callable[[], None] = lambda: None
         self.on_connect: Callable[[], None] = lambda: None
         self.on_disconnect: Callable[[], None] = lambda: None
@@ -76,20 +77,21 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
             world.on_disconnect()
 
     @contextmanager
-    def fake_local(thing: str, *, policy: str | None) -> Iterator[LocalIoT]:
+    def fake_local(thing: str, *, policy: str | None) -> Iterator[Callable[[], LocalIoT]]:
         world.happened.append("start the local AWS IoT")
         world.policy = policy
         environment = {"AWS_ACCESS_KEY_ID": "id"}
         child = SimpleNamespace(wait=world.ends_of_local.get)
         arguments = ("127.0.0.1", 1, "ca", "cert", "key", "us-east-1", thing, "http://x", environment)
-        yield LocalIoT(*arguments, warnings=("it is old",), _process=child)
+        local = LocalIoT(*arguments, warnings=("it is old",), _process=child)
+        yield lambda: world.on_ready() or local
         world.ends_of_local.put(0)
         world.happened.append("stop the local AWS IoT")
 
     monkeypatch.setattr("jobs_sandbox.data_plane.diagnosis.check_files", lambda _: world.warning)
     monkeypatch.setattr("jobs_sandbox.control_plane.client.ControlPlane", FakeControlPlane)
     monkeypatch.setattr("jobs_sandbox.data_plane.client.DataPlane", FakeDataPlane)
-    monkeypatch.setattr("jobs_sandbox.local.embedded.local_iot", fake_local)
+    monkeypatch.setattr("jobs_sandbox.local.embedded.starting_local_iot", fake_local)
     return world
 
 
@@ -318,21 +320,39 @@ def test_the_control_plane_may_be_late(world: World, streams: Streams) -> None:
     assert streams.err.text == "it says why\n"
 
 
-def test_start_before_local_is_there(world: World, streams: Streams, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("step", ["launch", "wait"])
+def test_start_before_local_is_there(
+    step: str, world: World, streams: Streams, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What does not come while it can be waited for, an embedded AWS IoT that hangs, keeps no signal from ending it."""
     hang = threading.Event()
 
-    @contextmanager
-    def hung(*_: object, **__: object) -> Iterator[None]:
+    def hanging() -> None:
         signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
         hang.wait(TIMEOUT)
+
+    @contextmanager
+    def hung(*_: object, **__: object) -> Iterator[None]:
+        hanging()
         yield
 
-    monkeypatch.setattr("jobs_sandbox.local.embedded.local_iot", hung)
+    if step == "launch":
+        monkeypatch.setattr("jobs_sandbox.local.embedded.starting_local_iot", hung)
+    world.on_ready = hanging
     monkeypatch.setattr(app, "_LOCAL_TIMEOUT", 0.05)
     assert streams.run(options(arguments=["--local"])) == 143
     assert not hang.is_set()
     hang.set()
+
+
+def test_local_that_does_not_get_ready(world: World, streams: Streams, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An embedded AWS IoT that fails after its launch is stopped, and the environment is as it was."""
+    monkeypatch.setenv("AWS_PROFILE", "theirs")
+    world.on_ready = raiser(StartError("it did not start"))
+    assert streams.run(options(arguments=["--local"])) == 1
+    assert world.happened == ["start the local AWS IoT", "stop the local AWS IoT"]
+    assert streams.err.text == "it did not start\n"
+    assert os.environ["AWS_PROFILE"] == "theirs"
 
 
 # The device under test

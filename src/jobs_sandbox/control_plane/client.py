@@ -157,6 +157,14 @@ def new_client(
     )
 
 
+def load(region: str) -> None:
+    """Read what a client is made from, which takes most of the time that making it takes.
+
+    The environment must be that of the clients to come.
+    """
+    new_client("iot", region=region, keys=("none", "none"))
+
+
 @functools.cache
 def _session(profile: str | None, region: str) -> Any:
     """One session for all clients of a run: it loads each service model once."""

@@ -11,7 +11,7 @@ import selectors
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Callable, Iterator, MutableMapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -64,21 +64,26 @@ class LocalIoT:
 
         No profile, key or endpoint of another account stays in it, and no proxy gets between.
         """
-        for name in [name for name in environ if name.startswith("AWS_")]:
-            del environ[name]
-        environ.update(
-            self.environment,
-            AWS_CONFIG_FILE=os.devnull,
-            AWS_SHARED_CREDENTIALS_FILE=os.devnull,
-            AWS_EC2_METADATA_DISABLED="true",
-            NO_PROXY=HOST,
-            no_proxy=HOST,  # where both are set, this one counts
-        )
+        isolate(environ)
+        environ.update(self.environment)
 
     def wait_ended(self) -> str:
         """Wait until it has ended, by itself or because the context was left; how: ``exit status 1``, ``signal 9``."""
         status = self._process.wait()
         return f"exit status {status}" if status >= 0 else f"signal {-status}"
+
+
+def isolate(environ: MutableMapping[str, str]) -> None:
+    """Take every AWS setting out of a process's environment, so that none is found in files either, and the proxies."""
+    for name in [name for name in environ if name.startswith("AWS_")]:
+        del environ[name]
+    environ.update(
+        AWS_CONFIG_FILE=os.devnull,
+        AWS_SHARED_CREDENTIALS_FILE=os.devnull,
+        AWS_EC2_METADATA_DISABLED="true",
+        NO_PROXY=HOST,
+        no_proxy=HOST,  # where both are set, this one counts
+    )
 
 
 @contextmanager
@@ -95,6 +100,18 @@ def local_iot(thing: str = "SandboxThing", *, policy: str | None = None) -> Iter
 
     Raises:
         StartError: the policy cannot be used, the local extra is not installed, or the start failed.
+
+    """
+    with starting_local_iot(thing, policy=policy) as ready:
+        yield ready()
+
+
+@contextmanager
+def starting_local_iot(thing: str, *, policy: str | None) -> Iterator[Callable[[], LocalIoT]]:
+    """Run one as `local_iot` does, but go on while it starts.
+
+    Yields:
+        What waits until it has started; it raises `StartError`, too.
 
     """
     if not re.fullmatch(_THING_NAME, thing):
@@ -114,18 +131,17 @@ def local_iot(thing: str = "SandboxThing", *, policy: str | None = None) -> Iter
     }
     with ExitStack() as stack:
         try:
-            local = _start(stack, request)
+            folder, lock = stack.enter_context(locked_folder())
+            process = stack.enter_context(_child(folder, lock))
+            with suppress(BrokenPipeError):  # it has ended; why, its last words tell
+                process.stdin.write(json.dumps(request).encode() + b"\n")
+                process.stdin.flush()
         except OSError as error:
             raise _not_started(str(error), "a limit of this machine: files, processes, memory, disk") from error
-        yield local
+        yield lambda: _started(process, folder, thing)
 
 
-def _start(stack: ExitStack, request: dict[str, str]) -> LocalIoT:
-    folder, lock = stack.enter_context(locked_folder())
-    process = stack.enter_context(_child(folder, lock))
-    with suppress(BrokenPipeError):  # it has ended; why, its last words tell
-        process.stdin.write(json.dumps(request).encode() + b"\n")
-        process.stdin.flush()
+def _started(process: Any, folder: Path, thing: str) -> LocalIoT:
     report = _report(process, folder)
     if "refused" in report:
         raise unusable(f"MiniStack refuses it: {report['refused']}")
@@ -133,7 +149,7 @@ def _start(stack: ExitStack, request: dict[str, str]) -> LocalIoT:
     return LocalIoT(
         endpoint=HOST,
         region=REGION,
-        thing=request["thing"],
+        thing=thing,
         environment=keys | {"AWS_DEFAULT_REGION": REGION, "AWS_ENDPOINT_URL": report["endpoint_url"]},
         warnings=tuple(warnings),
         _process=process,

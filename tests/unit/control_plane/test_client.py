@@ -9,7 +9,7 @@ import pytest
 
 from jobs_sandbox import planes
 from jobs_sandbox.blocks import Block
-from jobs_sandbox.control_plane.client import ControlPlane, new_client
+from jobs_sandbox.control_plane.client import ControlPlane, load, new_client
 from jobs_sandbox.errors import AlreadyExists, NotFound, RequestFailed
 from jobs_sandbox.settings import Settings
 from tests.support import servers
@@ -250,6 +250,14 @@ def test_client_gives_up_in_time() -> None:
     assert config.retries == {"mode": "standard", "total_max_attempts": 2}
     assert config.region_name == "eu-west-1"
     assert new_client("iot", region="eu-west-1", timeout=1).meta.config.connect_timeout == 1
+
+
+@pytest.mark.usefixtures("fresh")
+def test_what_is_loaded_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After `load`, a client is made without another look at botocore's files."""
+    load("us-east-1")
+    monkeypatch.setattr("botocore.loaders.JSONFileLoader.load_file", lambda *_: pytest.fail("a file is read"))
+    assert new_client("iot", region="us-east-1").meta.region_name == "us-east-1"
 
 
 @pytest.mark.usefixtures("fresh")
