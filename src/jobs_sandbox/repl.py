@@ -146,9 +146,9 @@ class Repl:
         if self._running:
             parts.append(f"{self._running[:40]}: {time.monotonic() - self._running_since:.0f} s, Ctrl-C stops waiting")
         parts += [f"{queued}{more} queued, {in_progress} in progress", settings.thing]
-        parts.append(f"{settings.endpoint}:{settings.port}")
         if self._session.last_event:
             parts.append(f"last event {time.strftime('%H:%M:%S', time.localtime(self._session.last_event))}")
+        parts.append(f"{settings.endpoint}:{settings.port}")  # long on AWS, and known: what a narrow window may cut
         return " │ ".join(parts)
 
     def _key_bindings(self) -> KeyBindings:

@@ -266,7 +266,7 @@ async def test_interrupt_stops_waiting(prompt: Prompt, run: FakeRun, *, from_els
 
 
 async def test_toolbar(prompt: Prompt, run: FakeRun) -> None:
-    """The toolbar tells state, counts, thing, endpoint and the last event; while reconnecting, for how long."""
+    """The toolbar tells state, counts, thing, the last event and the endpoint; while reconnecting, for how long."""
     repl = prompt.repl
     run.session.connection("connected", "")
     assert repl._toolbar() == " connected │ ? queued, ? in progress │ Lamp │ host:8883"
@@ -274,7 +274,7 @@ async def test_toolbar(prompt: Prompt, run: FakeRun) -> None:
     run.session.connection("reconnecting", "lost")
     run.session.since = time.monotonic() - 12.4
     run.session.last_event = time.mktime((2026, 1, 2, 3, 4, 5, 0, 0, -1))
-    expected = " reconnecting for 12 s │ 1 queued, 0 in progress │ Lamp │ host:8883 │ last event 03:04:05"
+    expected = " reconnecting for 12 s │ 1 queued, 0 in progress │ Lamp │ last event 03:04:05 │ host:8883"
     assert repl._toolbar() == expected
     run.session.event(Block("JobExecutionsChangedEvent", {"jobs": {"QUEUED": [{"jobId": f"J{n}"} for n in range(10)]}}))
     assert " │ 10+ queued, 0 in progress │ " in repl._toolbar()
