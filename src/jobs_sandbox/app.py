@@ -16,7 +16,7 @@ from jobs_sandbox.local import REGION
 from jobs_sandbox.script import read_lines, run_script
 from jobs_sandbox.session import Session
 from jobs_sandbox.settings import Settings, new_client_id
-from jobs_sandbox.signals import Signals
+from jobs_sandbox.signals import Loop, Signals
 from jobs_sandbox.threads import in_thread
 
 OK, FAILED = 0, 1
@@ -33,7 +33,8 @@ def run(options: argparse.Namespace) -> int:
     for stream in (sys.stdin, sys.stdout, sys.stderr):
         with suppress(OSError, ValueError):
             os.set_blocking(stream.fileno(), True)  # some parents leave a pipe that would refuse instead of wait
-    return asyncio.run(_main(options))
+    with asyncio.Runner(loop_factory=Loop) as runner:
+        return runner.run(_main(options))
 
 
 def _of_its_own(stream: TextIO) -> TextIO:

@@ -8,12 +8,27 @@ import termios
 from collections.abc import Callable
 from contextlib import suppress
 from types import FrameType
-from typing import Any, Self
+from typing import Any, Self, TypeVarTuple
+
+_Ts = TypeVarTuple("_Ts")
 
 # The main thread may be stuck in a write to a terminal that nobody reads; then nothing that it awaits can be cancelled.
 _STUCK_TIMEOUT = 4  # seconds
 
 _IGNORE: Callable[[], None] = lambda: None  # noqa: E731 - typed
+
+
+class Loop(asyncio.SelectorEventLoop):
+    """An event loop that says nothing when a signal finds its wake-up pipe full.
+
+    Python would write that to stderr, which may be the very terminal that nobody reads: the main thread, stuck in one
+    write already, would be stuck in this one before it came to the signal's handler. A full pipe wakes the loop anyway.
+    """
+
+    def add_signal_handler(self, sig: int, callback: Callable[[*_Ts], Any], *args: *_Ts) -> None:
+        """Add a handler, as prompt_toolkit does too; each time asyncio sets the wake-up pipe anew."""
+        super().add_signal_handler(sig, callback, *args)
+        signal.set_wakeup_fd(signal.set_wakeup_fd(-1), warn_on_full_buffer=False)
 
 
 class Signals:

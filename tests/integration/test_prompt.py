@@ -155,6 +155,8 @@ def test_signals_at_a_blocked_terminal(
     assert held > 0
     terminal.child.setwinsize(40, columns)
     pause(1)  # so that it notices, and tries to draw
+    broker.publish_all("notify", map(event, range(BURST)))  # many more than the loop's wake-up pipe holds
+    broker.wait_for(lambda: broker.pubacks >= 2 * BURST)
     os.kill(terminal.child.pid, number)
     end = time.monotonic() + 12  # what is stuck is stuck for ever; a busy machine may take longer than it promises
     while terminal.child.isalive():

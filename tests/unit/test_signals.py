@@ -13,7 +13,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from jobs_sandbox.signals import Signals
+from jobs_sandbox.signals import Loop, Signals
 from tests.unit.fakes import TIMEOUT, until
 
 NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGALRM)
@@ -46,6 +46,25 @@ async def signals() -> AsyncIterator[Signals]:
         await asyncio.sleep(0)
         yield made
     made.task.cancel()
+
+
+def test_a_full_wake_up_pipe(capfd: pytest.CaptureFixture[str]) -> None:
+    """A signal that finds the loop's wake-up pipe full cancels, too, and Python does not tell stderr of the pipe."""
+
+    async def main() -> None:
+        with Signals() as signals:
+            signals.task = asyncio.create_task(asyncio.sleep(600))
+            await asyncio.sleep(0)
+            for _ in range(5000):  # each writes a byte; nobody reads
+                asyncio.get_running_loop().call_soon_threadsafe(int)
+            signal.raise_signal(signal.SIGTERM)
+            async with asyncio.timeout(TIMEOUT):
+                await asyncio.wait({signals.task})
+            assert signals.task.cancelled()
+
+    with asyncio.Runner(loop_factory=Loop) as runner:
+        runner.run(main())
+    assert capfd.readouterr().err == ""
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
