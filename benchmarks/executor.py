@@ -72,7 +72,8 @@ def event_to_handler(account: Account, device: Device, folder: Path) -> None:
         for number in range(EVENTS):
             listener.events()
             account.create_job(THING, f"Event-{number}", wait=False)
-            listener.event()
+            while f"Event-{number}" not in str(listener.event()):
+                pass
             arrived = time.time_ns()
             until(log, f"Event-{number}: SUCCEEDED")
             started = int((folder / "started").read_text().splitlines()[-1])

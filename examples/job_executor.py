@@ -6,11 +6,9 @@
 The handler gets the job document on its standard input, and JOB_ID, JOB_EXECUTION_NUMBER and JOB_RESUMED (1 if it was
 started for this execution before, else 0) in its environment. A JSON object on a line of its standard output becomes
 the statusDetails. Exit status 0 means SUCCEEDED, 65 (EX_DATAERR) REJECTED, any other one FAILED, with the exit status
-and the end of its standard error in the statusDetails.
-
-It may be killed at any moment: the service knows which execution is in progress, and the state file which outcome the
-service has not taken yet. A handler that had ended is not run again, one that was killed with the device is. SIGTERM
-ends the handler, and leaves the execution in progress for the next start.
+and the end of its standard error in the statusDetails. SIGTERM ends it, and leaves the execution in progress for the
+next start. The executor may be killed at any moment: the service knows which execution is in progress, and the state
+file which outcome it has not taken yet. A handler that had ended is not run again, one that was killed with it is.
 
 It needs awsiotsdk, Python 3.11 on Linux or macOS, and policies/device-policy.json attached to the certificate. It does
 what AWS asks of a device: https://docs.aws.amazon.com/iot/latest/developerguide/jobs-workflow-device-online.html
@@ -30,7 +28,7 @@ import socket
 import sys
 from contextlib import suppress
 from subprocess import PIPE, Popen
-from typing import Any
+from typing import Any, cast
 
 from awscrt import mqtt5
 from awscrt.mqtt_request_response import ClientOptions, SubscriptionStatusEventType
@@ -43,12 +41,12 @@ GRACE = 3.0  # seconds that a handler has to end after SIGTERM
 LIMIT = 65536  # bytes; a longer line is no progress, and no more of stderr is kept
 CONNECTION = {"keep_alive_interval_sec": 30, "min_reconnect_delay_ms": 500, "max_reconnect_delay_ms": 30_000}
 OVER = {"InvalidStateTransition", "TerminalStateReached", "ResourceNotFound"}  # canceled, timed out, deleted
-# No handler outlives a killed executor: at the end of its input this shell kills the process group it was told of last.
-GUARD = 'last=0; while read -r group; do last=$group; done; [ "$last" -gt 0 ] && kill -s KILL -- "-$last"'
+# This shell leads the process group of a handler, and kills it when the executor is gone; a line tells it to go itself.
+GUARD = 'trap "" TERM; read -r line || kill -s KILL -- "-$$"'
 
 
 class Handler(asyncio.SubprocessProtocol):
-    """A handler at work, in a process group of its own."""
+    """A handler at work, in a process group of its own, which a guard leads."""
 
     def __init__(self, limit: float, news: asyncio.Event) -> None:
         self.loop, self.limit, self.news = asyncio.get_running_loop(), limit, news
@@ -58,6 +56,7 @@ class Handler(asyncio.SubprocessProtocol):
         self.line = self.stderr = b""
         self.exited, self.closed = self.loop.create_future(), self.loop.create_future()
         self.transport: Any = None
+        self.guard = Popen(["/bin/sh", "-c", GUARD], stdin=PIPE, process_group=0)
 
     def pipe_data_received(self, fd: int, data: bytes) -> None:
         if fd == 2:
@@ -81,7 +80,7 @@ class Handler(asyncio.SubprocessProtocol):
         """End it and all that it has started: SIGTERM, and SIGKILL for what is still there."""
         for number in (signal.SIGTERM, signal.SIGKILL):
             with suppress(ProcessLookupError, PermissionError):  # nothing is
-                os.killpg(self.transport.get_pid(), number)
+                os.killpg(self.guard.pid, number)
             await asyncio.wait([self.exited], timeout=GRACE)
 
     async def outcome(self) -> list[Any]:
@@ -108,8 +107,8 @@ class Executor:
         self.news = asyncio.Event()  # what is pending may have changed since the service was asked
         self.listening = asyncio.Event()  # both streams are subscribed, again after each reconnect
         self.subscribed, self.pause = 0, FIRST_PAUSE
-        self.loop = asyncio.get_running_loop()
-        self.guard: Any = Popen(["/bin/sh", "-c", GUARD], stdin=PIPE, start_new_session=True, bufsize=0)
+        self.loop, self.task = asyncio.get_running_loop(), cast(asyncio.Task[Any], asyncio.current_task())
+        self.starting: Any = asyncio.ensure_future(asyncio.sleep(0))  # done, unless a handler is being started
 
     async def run(self) -> None:
         """Listen first, then ask, so that nothing falls between; and ask until nothing is left, as a list shows ten."""
@@ -143,14 +142,14 @@ class Executor:
         self.certain, self.pause = True, FIRST_PAUSE
         logging.info("%s: %s", job_id, "resumed" if resumed else "started")
         job = {"JOB_ID": job_id, "JOB_EXECUTION_NUMBER": number, "JOB_RESUMED": str(int(resumed))}
-        child: dict[str, Any] = {"env": os.environ | job, "start_new_session": True}
-        handler = Handler(60 * self.options.step_timeout, self.news)
         try:
-            handler.transport, _ = await self.loop.subprocess_exec(lambda: handler, *self.options.run, **child)
+            handler = Handler(60 * self.options.step_timeout, self.news)
+            how: dict[str, Any] = {"env": os.environ | job, "process_group": handler.guard.pid}
+            self.starting = asyncio.ensure_future(self.loop.subprocess_exec(lambda: handler, *self.options.run, **how))
+            handler.transport, _ = await self.starting
         except (OSError, ValueError) as error:
             self.keep(key, ["FAILED", status_details({"reason": f"the handler cannot be started: {error}"})])
             return
-        self.tell_guard(handler.transport.get_pid())
         stdin = handler.transport.get_pipe_transport(0)
         stdin.write(json.dumps(execution.job_document).encode())
         stdin.close()  # once all is written
@@ -168,7 +167,7 @@ class Executor:
                 self.keep(key, await handler.outcome())
             else:
                 await handler.end()
-            self.tell_guard(0)
+            handler.guard.communicate(b"\n")  # what is left running may go on
         if not self.outcome:
             over.result()  # raises what was no answer of the service
             self.execution = None
@@ -217,10 +216,6 @@ class Executor:
         execution = (await answer(self.jobs.describe_job_execution(request))).execution
         return not execution or bool(execution.status == "IN_PROGRESS" and identity(execution) == self.execution)
 
-    def tell_guard(self, group: int) -> None:
-        with suppress(OSError):
-            self.guard.stdin.write(b"%d\n" % group)
-
     async def take_a_pause(self, why: Any) -> None:
         """Wait before the next attempt, longer each time; or until the connection is back."""
         logging.warning("a pause: %s", why)
@@ -244,6 +239,10 @@ class Executor:
             os.close(folder)
         except OSError as error:  # a full disk must not keep a device from the job that would clear it
             logging.warning("%s cannot be written; a handler may run again after a power cut: %s", new, error)
+
+    def stop(self, *why: str) -> None:
+        """End `run`; not while a handler starts: asyncio, with all its tasks cancelled then, may wait for ever."""
+        self.starting.add_done_callback(lambda _: self.task.cancel(*why))
 
     def connect(self) -> None:
         """Start the client, which connects as often as it has to, and open both streams."""
@@ -276,7 +275,7 @@ class Executor:
     def on_subscription(self, status: Any) -> None:
         """When both streams are subscribed, it is time to ask; after each reconnect again."""
         if status.type == SubscriptionStatusEventType.SUBSCRIPTION_HALTED:
-            sys.exit(f"a policy has to allow iot:Subscribe on jobs/notify and jobs/notify-next ({status.error!r})")
+            self.stop(f"a policy has to allow iot:Subscribe on jobs/notify and jobs/notify-next ({status.error!r})")
         self.subscribed += 1 if status.type == SubscriptionStatusEventType.SUBSCRIPTION_ESTABLISHED else -1
         if self.subscribed == len(self.streams):
             self.listening.set()
@@ -331,14 +330,16 @@ def parse() -> argparse.Namespace:
 
 
 async def main() -> None:
-    """Run until a signal comes: the exception cancels `run`, which cleans up."""
+    """Run until a signal comes: it cancels `run`, which cleans up."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     executor = Executor(parse())
     for number in (signal.SIGTERM, signal.SIGINT):
-        executor.loop.add_signal_handler(number, sys.exit)
+        executor.loop.add_signal_handler(number, executor.stop)
     executor.connect()
     try:
         await executor.run()
+    except asyncio.CancelledError as error:
+        sys.exit(*error.args)
     finally:
         executor.client.stop()
         await asyncio.sleep(0.1)  # for the DISCONNECT to leave

@@ -2,6 +2,7 @@
 
 import ast
 import json
+import signal
 import sys
 import threading
 from collections.abc import Iterator
@@ -26,7 +27,7 @@ from tests.support.executor import (
     scripted_connection,
     until,
 )
-from tests.support.proxy import Proxy
+from tests.support.proxy import PATIENCE, Proxy
 
 LISTEN = ["notify", "notify-next"]
 EPOCH = 1_700_000_000  # when executions are queued by the scripted service
@@ -365,6 +366,19 @@ def test_killed_while_the_handler_runs(thing: Thing, handlers: Handlers) -> None
         thing.wait(job, "SUCCEEDED")
         thing.wait(following, "SUCCEEDED")
     assert handlers.ran == [f"{job} 1 0", f"{job} 1 1", f"{following} 1 0"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_ended_while_a_handler_starts(number: signal.Signals, thing: Thing, handlers: Handlers) -> None:
+    """Ended by the very first act of its handler, before it knows of that, it takes it along, and hangs in no wait."""
+    handlers.write("[ -e pid ] && exit 0", f"echo $$ > pid; kill -{number} $PPID", "while :; do sleep 0.05; done")
+    job = thing.create()
+    with Executor(handlers, thing.connection()) as executor:
+        assert executor.process.wait(PATIENCE) == (0 if number == signal.SIGTERM else -number)
+    until(lambda: not alive(handlers.pid()))
+    with Executor(handlers, thing.connection()):
+        thing.wait(job, "SUCCEEDED")
+    assert handlers.ran == [f"{job} 1 0", f"{job} 1 1"]
 
 
 def test_killed_before_the_outcome_was_sent(thing: Thing, handlers: Handlers) -> None:
