@@ -241,6 +241,9 @@ def test_suspended_at_the_prompt(broker: Broker, environment: dict[str, str]) ->
             assert termios.tcgetattr(terminal.child.child_fd) == shell
             terminal.send("fg" + ENTER)
             terminal.wait_prompt()
+        # at rest: prompt_toolkit waits a second for a busy screen to say where its cursor is; later, the shell is told
+        terminal.wait_for(lambda: terminal.raw.count(b"JobExecutionsChangedEvent") == 300)
+        terminal.wait_prompt()
         terminal.send(CTRL_D)
         terminal.wait_for(lambda: terminal.prompt_line() == "shell:")
 
