@@ -11,7 +11,6 @@ import socket
 import ssl
 import stat
 from collections.abc import Callable
-from pathlib import Path
 from typing import TypeVar
 
 from jobs_sandbox.errors import StartError
@@ -20,6 +19,7 @@ from jobs_sandbox.threads import in_thread
 
 T = TypeVar("T")
 _TIMEOUT = 2.0  # seconds, for each step of a diagnosis
+_LARGEST = 2**23  # bytes of a PEM file; the trust store of a whole system has a quarter of a million
 _PEM_LABEL = re.compile(rb"^-----BEGIN ([A-Z0-9 ]+)-----", re.MULTILINE)
 _NO_PAIR = ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "NO_CERTIFICATE_ASSIGNED")  # the last: one RSA, the other EC
 _OUT_OF_DATE, _ANOTHER_NAME = (9, 10), (62, 64)  # OpenSSL's X509_V_ERR_…
@@ -59,7 +59,11 @@ def _read(role: str, path: str, endpoint: str) -> bytes:
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):  # reading a pipe would wait, and leave nothing for the SDK
             raise OSError("it is a folder, a pipe or a device")
-        return Path(path).read_bytes()
+        with open(path, "rb") as file:
+            content = file.read(_LARGEST + 1)
+        if len(content) > _LARGEST:
+            raise OSError(f"it has more than {_LARGEST:,} bytes")
+        return content
     except OSError as error:
         cause = "a mistyped path, or a file that belongs to someone else"
         if isinstance(error, FileNotFoundError) and endpoint in _THIS_MACHINE:

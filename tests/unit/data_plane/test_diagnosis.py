@@ -138,6 +138,21 @@ def test_unreadable_file(files: Files, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("field", "role"), [("cert", "certificate"), ("key", "private key"), ("ca_file", "CA")], ids=["cert", "key", "ca"]
+)
+def test_huge_file(files: Files, tmp_path: Path, field: str, role: str) -> None:
+    """Of a huge file no more is read than is needed to see that it is no PEM file of any use."""
+    path = str(tmp_path / "huge")
+    with open(path, "wb") as file:
+        for size in (2**40, diagnosis._LARGEST + 1):
+            file.truncate(size)
+            error = refusal(replaced(files.settings, field, path))
+            assert error.message == f"the {role} file {path} cannot be read: it has more than 8,388,608 bytes"
+        file.truncate(diagnosis._LARGEST)
+    assert refusal(replaced(files.settings, field, path)).message == f"the {role} file {path} is no PEM file"
+
+
+@pytest.mark.parametrize(
     ("content", "holds"),
     [
         (b"", "is empty"),
