@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import fcntl
 import importlib
 import os
 import sys
@@ -49,6 +50,14 @@ def _of_its_own(stream: TextIO) -> TextIO:
         return stream
 
 
+def _is_terminal(stream: TextIO, wrong: int) -> bool:
+    """Whether it is a terminal, and not open for the ``wrong`` direction alone, as after ``0>/dev/tty``."""
+    with suppress(OSError, ValueError):  # it is no file
+        if fcntl.fcntl(stream.fileno(), fcntl.F_GETFL) & os.O_ACCMODE == wrong:
+            return False
+    return stream.isatty()
+
+
 async def _main(options: argparse.Namespace) -> int:
     colour = not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
     with Signals() as signals:
@@ -85,7 +94,7 @@ async def _work(options: argparse.Namespace, console: Console, signals: Signals)
             return FAILED
         finally:
             stack.callback(signals.leave)  # the first that happens at the end
-        if sys.stdin.isatty() and sys.stdout.isatty():
+        if _is_terminal(sys.stdin, os.O_WRONLY) and _is_terminal(sys.stdout, os.O_RDONLY):
             from jobs_sandbox.repl import Repl
 
             repl = Repl(session, console, settings)

@@ -699,6 +699,39 @@ def test_a_terminal_on_one_side(side: str, world: World, streams: Streams) -> No
     assert prompts == []
 
 
+@pytest.fixture
+def terminal() -> Iterator[str]:
+    """The path of a terminal."""
+    ours, theirs = os.openpty()
+    yield os.ttyname(theirs)
+    os.close(ours)
+    os.close(theirs)
+
+
+def no_control(path: str, flags: int) -> int:
+    """Open a terminal that does not become the one of this process."""
+    return os.open(path, flags | os.O_NOCTTY)
+
+
+@pytest.mark.usefixtures("_prompt")
+def test_a_terminal_that_cannot_be_read(terminal: str, world: World, streams: Streams) -> None:
+    """After ``0>/dev/tty`` there is no prompt, which would heed no key, but the end of the input, and said to be."""
+    streams.stdout = Stdout(terminal=True)
+    with open(terminal, "w", encoding="utf-8", opener=no_control) as streams.stdin:
+        assert streams.run(options()) == 0
+    assert "the standard input cannot be read (Bad file descriptor): taken as its end\n" in streams.err.text
+    assert prompts == []
+
+
+@pytest.mark.usefixtures("_prompt")
+def test_a_terminal_that_cannot_be_written_to(terminal: str, world: World, streams: Streams) -> None:
+    """After ``1</dev/tty`` there is no prompt, which could not be shown, but an error that says so."""
+    with open(terminal, encoding="utf-8", opener=no_control) as streams.stdout:
+        assert streams.run(options(), "help\n", terminal=True) == 1
+    assert streams.err.text.endswith("\nthe output cannot be written: [Errno 9] Bad file descriptor\n")
+    assert prompts == []
+
+
 @pytest.mark.usefixtures("_prompt")
 @pytest.mark.parametrize(
     ("environment", "coloured"),
