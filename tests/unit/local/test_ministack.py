@@ -3,6 +3,7 @@
 import asyncio
 import json
 import socket
+import sys
 from asyncio import selector_events
 from typing import Any
 
@@ -103,6 +104,56 @@ def test_a_paused_transport_is_not_read(reading: bool, monkeypatch: pytest.Monke
 
     transport_class._add_reader(Transport(), 5, print, "argument")
     assert added == ([(5, print, "argument")] if reading else [])
+
+
+async def test_what_comes_while_paused_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a client sends at once waits for the upgrade to TLS, on every Python: else its ClientHello is lost."""
+    if sys.version_info < ministack._FIXED:
+        transport_class = selector_events._SelectorSocketTransport  # type: ignore[attr-defined]
+        monkeypatch.setattr(transport_class, "_add_reader", None)  # so that it is undone
+        ministack.keep_paused_transports_paused()
+    loop = asyncio.get_running_loop()
+    accepted: asyncio.Future[Any] = loop.create_future()
+    received: asyncio.Future[bytes] = loop.create_future()
+
+    class Acceptor(asyncio.Protocol):
+        def connection_made(self, transport: Any) -> None:
+            transport.pause_reading()
+            accepted.set_result(transport)
+
+        def data_received(self, data: bytes) -> None:
+            received.set_result(data)
+
+    listener = ministack._listener()
+    with socket.create_connection(listener.getsockname()) as client:
+        client.sendall(b"hello")  # it is there before the server looks
+        async with await loop.create_server(Acceptor, sock=listener):
+            transport = await asyncio.wait_for(accepted, 10)
+            for _ in range(5):
+                await asyncio.sleep(0)
+            assert not received.done()
+            transport.resume_reading()
+            assert await asyncio.wait_for(received, 10) == b"hello"
+            transport.abort()
+
+
+@pytest.mark.parametrize("needed", [True, False])
+def test_the_correction_is_applied(needed: bool, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: FBT001
+    """The child corrects Pythons before the fixed one, and no other, before it serves."""
+    happened: list[str] = []
+
+    async def serve(*listeners: socket.socket) -> None:
+        happened.append("serve")
+        for listener in listeners:
+            listener.close()
+
+    monkeypatch.setattr(ministack, "_FIXED", (99,) if needed else (3,))
+    monkeypatch.setattr(ministack, "keep_paused_transports_paused", lambda: happened.append("correct"))
+    monkeypatch.setattr(ministack, "_serve", serve)
+    for name in ("GATEWAY_PORT", "IOT_MTLS_PORT"):
+        monkeypatch.setenv(name, "")  # so that it is undone
+    ministack.main()
+    assert happened == (["correct", "serve"] if needed else ["serve"])
 
 
 async def test_answers_are_sent_at_once() -> None:
