@@ -207,9 +207,12 @@ def answers(outcome: str) -> list[tuple[str, str]]:
     ]
 
 
-@pytest.mark.parametrize("outcome", ["accepted", "rejected"])
-def test_hostile_answers(broker: Broker, outcome: str) -> None:
-    """Each answer that names its request is shown, whatever else is wrong with it, and the next command works."""
+@pytest.mark.parametrize(
+    ("outcome", "title", "status"),
+    [("accepted", "DescribeJobExecutionResponse", 0), ("rejected", "Service Request Rejected", 1)],
+)
+def test_hostile_answers(broker: Broker, outcome: str, title: str, status: int) -> None:
+    """An answer that names its request is shown, whatever else is wrong with it; its topic decides what it is."""
     payloads = answers(outcome)
     waiting = iter(payloads)
 
@@ -221,8 +224,9 @@ def test_hostile_answers(broker: Broker, outcome: str) -> None:
         program.send(*["describe-job-execution Job1"] * len(payloads))
         shown = program.wait_for(lambda: len(found := chunks(program.stdout)) == len(payloads) and found)
         for (payload, expected), chunk in zip(payloads, shown, strict=True):
+            assert chunk.startswith(f"─── {title} ─"), payload[:100]
             assert expected in chunk, payload[:100]
-        program.finish()
+        assert program.finish() == status
         assert_harmless(program)
 
 
