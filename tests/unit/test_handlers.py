@@ -158,7 +158,14 @@ async def test_retry_finds_its_own_job(sandbox: FakeSession) -> None:
     assert sandbox.fake_data.calls == [("describe_job_execution", "Job1")]
 
 
-@pytest.mark.parametrize("document", [{"a": [2]}, {}, None, "x"])
+async def test_retry_finds_its_own_job_without_nulls(sandbox: FakeSession) -> None:
+    """The service drops null members of a document: it is the same all the same."""
+    sandbox.fake_data.outcome = described({"a": {}})
+    assert await create(sandbox, exists(retried=True), '{"a": {"b": null}, "c": null}') is None
+    assert [answer.title for answer in sandbox.shown] == ["CreateJobOutput"]
+
+
+@pytest.mark.parametrize("document", [{"a": [2]}, {"a": [True]}, {}, None, "x"])
 async def test_retry_finds_another_job(sandbox: FakeSession, document: object) -> None:
     """A job that a retry finds there with another document is someone else's: a certain failure."""
     sandbox.fake_data.outcome = described(document)
