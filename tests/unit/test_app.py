@@ -20,6 +20,7 @@ import pytest
 from jobs_sandbox import app
 from jobs_sandbox.blocks import Block
 from jobs_sandbox.cli import parse
+from jobs_sandbox.console import Console
 from jobs_sandbox.errors import RequestFailed, StartError
 from jobs_sandbox.local.embedded import LocalIoT
 from jobs_sandbox.planes import Listener
@@ -627,13 +628,32 @@ def test_a_signal_does_not_wait_for_a_blocked_reader(
             thread.join(0.01)
 
 
+def test_the_console_has_buffers_of_its_own(
+    world: World, streams: Streams, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The console writes to the same files by other buffers: who waits for a buffer's lock handles no signal."""
+    given: list[TextIO] = []
+
+    def make(output: str, stdout: TextIO, stderr: TextIO, **options: Any) -> Console:
+        given.extend((stdout, stderr))
+        return Console(output, stdout, stderr, **options)
+
+    monkeypatch.setattr(app, "Console", make)
+    with open(tmp_path / "out", "w", encoding="latin-1") as streams.stdout:
+        assert streams.run(options(), "help\n") == 0
+        assert (given[0].fileno(), given[0].encoding) == (streams.stdout.fileno(), "latin-1")
+        assert given[0].buffer is not streams.stdout.buffer
+    assert "Help" in (tmp_path / "out").read_text("latin-1")
+    assert given[1] is streams.err  # it is no file, and blocks nobody
+
+
 @pytest.mark.parametrize("name", ["stdout", "stderr"])
 def test_what_an_encoding_lacks_is_escaped(
     name: str, world: World, streams: Streams, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Text that a stream's encoding cannot express is shown escaped, and stops nothing."""
+    """Text that a stream's encoding cannot express is shown with JSON's escapes, and stops nothing."""
     latin = io.TextIOWrapper(io.BytesIO(), encoding="latin-1", errors="strict")
-    world.on_connect = lambda: world.listener and world.listener.warning("日本")  # type: ignore[assignment, func-returns-value]
+    world.on_connect = lambda: world.listener and world.listener.warning("日本🎉")  # type: ignore[assignment, func-returns-value]
     reading, writing = os.pipe()
     os.write(writing, b"help\n")
     os.close(writing)
@@ -643,7 +663,7 @@ def test_what_an_encoding_lacks_is_escaped(
         monkeypatch.setattr(sys, "stderr", latin if name == "stderr" else Stdout())
         assert app.run(options()) == 0
     written = latin.buffer.getvalue().decode("latin-1")
-    assert ("\\u2500\\u2500\\u2500 Help" if name == "stdout" else "\\u65e5\\u672c\n") in written
+    assert ("\\u2500\\u2500\\u2500 Help" if name == "stdout" else "\\u65e5\\u672c\\ud83c\\udf89\n") in written
 
 
 # The prompt, and colours
