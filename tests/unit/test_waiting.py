@@ -163,6 +163,21 @@ async def test_a_question_is_interrupted(waiting: Waiting) -> None:
     assert (await task).title == "Interrupted"
 
 
+async def test_a_flood_of_other_events(waiting: Waiting) -> None:
+    """A wait for an event ends in time, though others arrive in every turn of the loop."""
+
+    async def flood() -> None:
+        while True:
+            waiting.event_arrived("NextJobExecutionChangedEvent")
+            await asyncio.sleep(0)
+
+    flooding = asyncio.create_task(flood())
+    with pytest.raises(RequestFailed, match=r"no JobExecutionsChangedEvent within 0\.05 s"):
+        async with asyncio.timeout(TIMEOUT):
+            await waiting.for_event(TITLE, "T", 0.05)
+    flooding.cancel()
+
+
 @pytest.mark.parametrize("forget", [True, False])
 async def test_begin(waiting: Waiting, forget: bool) -> None:  # noqa: FBT001 - a parameter of the test
     """A new command knows of earlier events if it is to, and of no earlier interrupt."""
