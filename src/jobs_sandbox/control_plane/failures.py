@@ -81,6 +81,12 @@ _UNREACHABLE = _Words(
     "check that {where} is what you mean and can be reached from here.",
     "{action} failed: the control plane cannot be reached: {words}",
 )
+_HERE = re.compile(r"http://(127\.0\.0\.1|localhost|\[::1\])[:/]")
+_ENDED = _UNREACHABLE._replace(
+    cause="the --local that listened there has probably ended, and its keys with it; or a wrong --endpoint-url",
+    next_step="start --local again and join it with what `connection` shows, or check that the endpoint can be reached "
+    "from here.",
+)
 _OTHER = _Words(
     "the region, --endpoint-url or the AWS configuration is not what boto3 accepts",
     "check the region ({region}), --endpoint-url and ~/.aws/config.",
@@ -132,6 +138,8 @@ _RAISED: tuple[tuple[tuple[type[Exception], ...], _Words], ...] = (
 def _of(error: Exception) -> _Words:
     if isinstance(error, boto.HTTPClientError) and isinstance(error.kwargs.get("error"), ValueError):
         return _NO_HEADER if "Invalid header value" in str(error) else _NO_URL
+    if isinstance(error, boto.EndpointConnectionError) and _HERE.match(error.kwargs["endpoint_url"]):
+        return _ENDED
     return next((words for kinds, words in _RAISED if isinstance(error, kinds)), _OTHER)
 
 

@@ -207,6 +207,17 @@ def test_unreachable(error: Exception) -> None:
     assert not told.uncertain
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]"])
+def test_a_local_that_has_ended(host: str) -> None:
+    """Where nobody listens on this machine, a --local has probably ended; the network and the region are not blamed."""
+    told = failure(boto.EndpointConnectionError(endpoint_url=f"http://{host}:4566/things/T"))
+    assert told.cause.startswith("the --local that listened there has probably ended")
+    assert "start --local again" in told.next_step
+    assert "network" not in told.cause
+    elsewhere = failure(boto.EndpointConnectionError(endpoint_url="http://localhost.example/things/T"))
+    assert "--local" not in elsewhere.cause
+
+
 @pytest.mark.parametrize(
     ("error", "cause", "next_step"),
     [
