@@ -115,7 +115,7 @@ class Streams:
     """The three standard streams of a run.
 
     Attributes:
-        stdin, stdout: take the place of the script and of ``out``, if set.
+        stdin, stdout, stderr: take the place of the script, of ``out`` and of ``err``, if set.
 
     """
 
@@ -123,6 +123,7 @@ class Streams:
         self._monkeypatch = monkeypatch
         self.out, self.err = Stdout(), Stdout()
         self.stdout: TextIO | None = None
+        self.stderr: TextIO | None = None
         self.stdin: TextIO | None = None
 
     def run(self, options: argparse.Namespace, script: str = "", *, terminal: bool = False) -> int:
@@ -132,7 +133,8 @@ class Streams:
         with os.fdopen(writing, "w", encoding="utf-8") as pipe:
             pipe.write(script)
         stdin = SimpleNamespace(fileno=lambda: reading, isatty=lambda: terminal)
-        for name, stream in (("stdin", self.stdin or stdin), ("stdout", self.stdout or self.out), ("stderr", self.err)):
+        taken = {"stdin": self.stdin or stdin, "stdout": self.stdout or self.out, "stderr": self.stderr or self.err}
+        for name, stream in taken.items():
             self._monkeypatch.setattr(sys, name, stream)
         try:
             return app.run(options)
@@ -576,8 +578,9 @@ def pipe() -> Iterator[Pipe]:
     os.close(pipe.reading)
 
 
+@pytest.mark.parametrize("script", ["", "nonsense\n"])
 def test_all_is_written_however_slow_the_reader(
-    world: World, streams: Streams, pipe: Pipe, monkeypatch: pytest.MonkeyPatch
+    script: str, world: World, streams: Streams, pipe: Pipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The app ends when all is written; a pipe inherited in non-blocking mode is waited for like any other."""
     monkeypatch.setattr(app, "_CLOSE_TIMEOUT", 0.01)
@@ -591,13 +594,27 @@ def test_all_is_written_however_slow_the_reader(
         timer.start()
 
     world.on_disconnect = event
-    assert streams.run(options()) == 0
+    assert streams.run(options(), script) == bool(script)
+    assert thread.ident, "the app has ended before anything was read"
     assert pipe.blocking()
     timer.join()
     pipe.stream.close()
     thread.join(TIMEOUT)
     assert pipe.read[pipe.filled :].decode().startswith("─── JobExecutionsChangedEvent ─")
     assert pipe.read.endswith(b"\n\n")
+
+
+def test_a_non_blocking_stderr(world: World, streams: Streams, pipe: Pipe) -> None:
+    """What the app says about itself waits for its reader as well, be the pipe inherited in non-blocking mode."""
+    streams.stderr = pipe.stream
+    thread = threading.Thread(target=pipe.drain, daemon=True)
+    timer = threading.Timer(0.1, thread.start)
+    world.on_disconnect = timer.start
+    assert streams.run(options()) == 0
+    timer.join()
+    pipe.stream.close()
+    thread.join(TIMEOUT)
+    assert pipe.read[pipe.filled :] == b"connected to host:8883; type help\n"
 
 
 def test_a_signal_does_not_wait_for_a_blocked_reader(
