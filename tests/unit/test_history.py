@@ -131,6 +131,23 @@ def test_no_file_that_comes_in_between(path: Path, told: list[str], monkeypatch:
     assert mode(path) == 0o666
 
 
+def test_a_link_that_comes_in_between(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The mode that is changed is that of the file that was opened, whatever its name means by then."""
+    other = tmp_path / "other"
+    other.touch()
+    other.chmod(0o644)
+    fstat = os.fstat
+
+    def swapped(descriptor: int) -> os.stat_result:
+        path.unlink()
+        path.symlink_to(other)
+        return fstat(descriptor)
+
+    monkeypatch.setattr(os, "fstat", swapped)
+    open_history(print)
+    assert (path.is_symlink(), mode(other)) == (True, 0o644)
+
+
 @pytest.mark.parametrize("is_there", [True, False])
 def test_history_that_is_a_link(path: Path, tmp_path: Path, told: list[str], is_there: bool) -> None:  # noqa: FBT001 - a parameter of the test
     """A link to a file is not followed, be the file there or not: it may be one that others need."""
