@@ -3,6 +3,7 @@
 import asyncio
 import io
 import os
+import re
 import sys
 import termios
 import time
@@ -136,8 +137,8 @@ async def test_runs_lines_until_quit(prompt: Prompt, run: FakeRun) -> None:
 async def test_end_of_input_leaves(prompt: Prompt, run: FakeRun) -> None:
     """Ctrl-D on an empty line leaves, and not on any other."""
     await prompt.start()
-    prompt.type("x\x04")
-    await until(lambda: prompt.typed == "x")
+    prompt.type("x\x04y")
+    await until(lambda: prompt.typed == "xy")
     prompt.type("\x15\x04")
     await prompt.left()
     assert await run.screen.stderr() == ""
@@ -298,15 +299,18 @@ async def test_toolbar_counts_seconds(prompt: Prompt, run: FakeRun) -> None:
 
 
 async def test_bar(prompt: Prompt, run: FakeRun, monkeypatch: pytest.MonkeyPatch) -> None:
-    """While a command waits, the bar tells which, and for how long; it follows what changes."""
+    """While a command waits, the bar tells which, and for how long; it follows what changes, written about or not."""
+    prompt.repl._bar.app.refresh_interval = 0
     await prompt.start()
     long = "describe-job-execution " + "J" * 64
     prompt.type(f"{long}\r")
     await until(lambda: prompt.repl._bar.app.is_running)
     await until(lambda: f" │ {long[:40]}: 0 s, Ctrl-C stops waiting │ ? queued" in prompt.drawn[-1])
-    prompt.repl._bar.app.refresh_interval = 0
     run.session.event(Block("JobExecutionsChangedEvent", {"jobs": {"QUEUED": [{"jobId": "Job1"}]}}))
     await until(lambda: "stops waiting │ 1 queued" in prompt.drawn[-1])
+    await run.screen.console.flush()
+    run.session.connection("reconnecting", "")
+    await until(lambda: re.match(" reconnecting for .* stops waiting", prompt.drawn[-1]))
     run.data.requests[-1].end(PENDING)
     await prompt.shown()
     assert not prompt.repl._bar.app.is_running
