@@ -242,7 +242,10 @@ def test_not_answered(line: str) -> None:
 @pytest.mark.parametrize(
     ("line", "check_with"),
     [
-        ('create-job Job1 {"a": "{0}"}', "`describe-job-execution Job1` shows whether the job is there"),
+        (
+            'create-job Job1 {"a": "{0}"}',
+            "`describe-job-execution Job1` shows whether the job is there (TerminalStateReached: it is, and has ended)",
+        ),
         ("delete-job Job1", "`delete-job Job1` again shows: ResourceNotFoundException means that it is gone"),
         ("cancel-job Job1", "`get-pending-job-executions` shows whether its execution is still pending"),
         ("start-next-pending-job-execution", "`get-pending-job-executions` shows whether an execution was started"),
