@@ -16,6 +16,8 @@ from jobs_sandbox.executions import Executions
 from jobs_sandbox.guide import complete
 
 _FILE = "file://"
+# A job document has no more characters; Pygments takes seconds for a megabyte, and would at every key.
+_LONGEST = 2**15
 
 
 class TableCompleter(Completer):
@@ -59,6 +61,7 @@ class DocumentLexer(Lexer):
         """The styled parts of each line."""
         text = document.text
         begin = next((index for index, character in enumerate(text) if character in "{["), len(text))
+        begin = begin if len(text) - begin <= _LONGEST else len(text)
         parts = [(f"fg:ansi{colour}" if colour else "", part) for colour, part in json_parts(text[begin:])]
         lines = list(split_lines([("", text[:begin]), *parts]))
         return lambda number: lines[number] if number < len(lines) else []

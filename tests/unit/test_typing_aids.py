@@ -54,6 +54,15 @@ def test_no_document() -> None:
     assert DocumentLexer().lex_document(Document("help"))(0) == [("", "help")]
 
 
+@pytest.mark.parametrize(("longer", "has_colours"), [(0, True), (1, False)])
+def test_a_document_that_nobody_takes(longer: int, has_colours: bool) -> None:  # noqa: FBT001 - a parameter of the test
+    """A document beyond the limit of AWS IoT, such as a huge paste, has no colours, for which every key would wait."""
+    text = f'create-job J ["{"x" * (2**15 - 4 + longer)}"]'
+    parts = DocumentLexer().lex_document(Document(text))(0)
+    assert "".join(part[1] for part in parts) == text
+    assert any(part[0] for part in parts) is has_colours
+
+
 def suggestion(text: str, failed: set[str]) -> str | None:
     """What is suggested after a text, with three lines in the history."""
     history = InMemoryHistory(["help expect", "help quit", "create-job J {\n}"])
