@@ -20,8 +20,8 @@ def without_user(url: str) -> str:
 
 
 def without_users(text: str) -> str:
-    """A text with the user part of each URL in it hidden."""
-    return re.sub(r"(?<=://)\S*@", f"{HIDDEN}@", text)
+    """A text with the user part of each URL in it hidden, also of one that lacks its scheme."""
+    return re.sub(r"(?<=://)\S*@|[^\s='\"/:]+:(?!//)\S*@", f"{HIDDEN}@", text)
 
 
 def secrets(settings: Mapping[str, object]) -> Iterator[str]:

@@ -6,6 +6,7 @@ from http import HTTPStatus
 from typing import Any, NamedTuple
 
 from botocore import exceptions as boto
+from botocore.parsers import ResponseParserError
 
 from jobs_sandbox.control_plane.transport import NotAsDocumented
 from jobs_sandbox.errors import AlreadyExists, NotFound, RequestFailed
@@ -146,6 +147,8 @@ def _of(error: Exception) -> _Words:
 def _text(error: Exception) -> str:
     """What an exception says, and the reason that a proxy gave."""
     cause = error.kwargs.get("error") if isinstance(error, boto.BotoCoreError) else error
+    if isinstance(error, ResponseParserError):  # it would quote the answer, perhaps one of STS, with new credentials
+        return "an answer that cannot be read"
     if isinstance(cause, UnicodeError):  # it would quote a character, perhaps of a secret
         return "a character that is not allowed there"
     reason = getattr(cause, "original_error", None)

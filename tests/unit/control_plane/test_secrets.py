@@ -185,3 +185,18 @@ def test_credentials_that_a_program_gives(fresh: Path, connect: Connect, service
     error = failure(connect(), "iot:DeleteJob")
     assert "authorization" in error.message
     assert not MARK.search(everything(error).replace("…1234", ""))
+
+
+def test_an_answer_of_sts_that_cannot_be_read(fresh: Path, connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
+    """New credentials in an answer that is no XML are not quoted, as botocore would."""
+    role = "[profile role]\nrole_arn = arn:aws:iam::000000000000:role/r\nsource_profile = keys\n"
+    fresh.write_text(f"{role}[profile keys]\naws_access_key_id = x\naws_secret_access_key = x\n")
+    monkeypatch.setenv("AWS_PROFILE", "role")
+    body = f"<A><SecretAccessKey>{SECRET}</SecretAccessKey>"
+    with servers.serving(
+        servers.answering(f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode())
+    ) as port:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_STS", f"http://127.0.0.1:{port}")
+        error = failure(connect(), "iot:DeleteJob")
+    assert error.message == "iot:DeleteJob failed: an answer that cannot be read"
+    assert not MARK.search(everything(error))
