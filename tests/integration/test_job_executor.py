@@ -469,7 +469,7 @@ def test_a_state_that_cannot_be_read(thing: Thing, handlers: Handlers) -> None:
     job = thing.create()
     with Executor(handlers, thing.connection()):
         thing.wait(job, "SUCCEEDED")
-    until(lambda: not handlers.state.exists())
+        until(lambda: not handlers.state.exists())
 
 
 # The network

@@ -229,20 +229,20 @@ def test_suspended_at_the_prompt(broker: Broker, environment: dict[str, str]) ->
     """Ctrl-Z at the prompt during a burst gives the shell its echo, whatever is being written just then."""
     environment |= {"PS1": "shell: ", "ENV": ""}
     line = shlex.join([*COMMAND, *broker.arguments()])
-    with Terminal(["-i"], environment, command=["dash"], columns=200, history=50_000) as terminal:
+    with Terminal(["-i"], environment, command=["dash"], columns=80) as terminal:
         terminal.wait_for(lambda: terminal.prompt_line() == "shell:")
         shell = termios.tcgetattr(terminal.child.child_fd)
         terminal.send(line + ENTER)
         terminal.wait_prompt()
         for _ in range(3):
-            broker.publish_all("notify", map(event, range(100)))
+            broker.publish_all("notify", map(event, range(40)))
             terminal.send(CTRL_Z)
             terminal.wait_for(lambda: terminal.prompt_line() == "shell:")
             assert termios.tcgetattr(terminal.child.child_fd) == shell
             terminal.send("fg" + ENTER)
             terminal.wait_prompt()
-        # at rest: prompt_toolkit waits a second for a busy screen to say where its cursor is; later, the shell is told
-        terminal.wait_for(lambda: terminal.raw.count(b"JobExecutionsChangedEvent") == 300)
+        # at rest: prompt_toolkit waits a second for the screen to say where its cursor is; a slower one tells the shell
+        terminal.wait_for(lambda: terminal.raw.count(b"JobExecutionsChangedEvent") == 120)
         terminal.wait_prompt()
         terminal.send(CTRL_D)
         terminal.wait_for(lambda: terminal.prompt_line() == "shell:")

@@ -97,7 +97,8 @@ class Terminal:
 
     def prompt_line(self) -> str:
         """The line that the cursor is on."""
-        return self.screen.display[self.screen.cursor.y].rstrip()
+        row = self.screen.buffer[self.screen.cursor.y]  # the whole display takes too long to ask for after each piece
+        return "".join(row[x].data for x in range(self.screen.columns)).rstrip()
 
     def wait_prompt(self, typed: str = "", patience: float = PATIENCE) -> None:
         """Wait until the cursor is on a prompt that holds ``typed``."""
