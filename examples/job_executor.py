@@ -103,7 +103,7 @@ class Executor:
         self.outcome: Any = None  # its status and statusDetails, once its handler has ended
         with suppress(FileNotFoundError, ValueError), open(options.state) as file:
             self.execution, self.outcome = json.load(file)
-        self.certain = False  # that the service means the same execution, and not a later one of the same id
+        self.certain = 0.0  # until when the service means the same execution for sure, and no later one of the same id
         self.news = asyncio.Event()  # what is pending may have changed since the service was asked
         self.listening = asyncio.Event()  # both streams are subscribed, again after each reconnect
         self.subscribed, self.pause = 0, FIRST_PAUSE
@@ -139,7 +139,7 @@ class Executor:
         key, job_id, number = identity(execution), execution.job_id, str(execution.execution_number)
         resumed = self.execution == key
         self.keep(key)
-        self.certain, self.pause = True, FIRST_PAUSE
+        self.certain, self.pause = self.loop.time() + 0.1, FIRST_PAUSE
         logging.info("%s: %s", job_id, "resumed" if resumed else "started")
         job = {"JOB_ID": job_id, "JOB_EXECUTION_NUMBER": number, "JOB_RESUMED": str(int(resumed))}
         try:
@@ -194,9 +194,9 @@ class Executor:
                 self.news.set()
 
     async def deliver(self) -> None:
-        """Send the outcome; before a second attempt, ask whether the service still means the same execution."""
-        if sent := self.certain or await self.is_ours():
-            self.certain = False
+        """Send the outcome; unless that was told just now, ask whether the service still means the same execution."""
+        if sent := self.loop.time() < self.certain or await self.is_ours():
+            self.certain = 0.0
             await self.update(*self.outcome)
         logging.info("%s: %s%s", self.execution[0]["job_id"], self.outcome[0], "" if sent else ", but it is gone")
         self.execution = self.outcome = None

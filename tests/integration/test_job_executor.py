@@ -706,6 +706,20 @@ def test_an_id_that_is_used_again_while_the_outcome_waits(
     assert len(handlers.ran) == 2
 
 
+def test_an_id_that_is_used_again_just_before_the_end(service: JobsService, handlers: Handlers) -> None:
+    """The outcome of a job that was deleted while its handler ended is not the one of the job that has its id now."""
+    handlers.write("touch began; while [ ! -e go ]; do sleep 0.02; done; sleep 1")
+    service.add("Job1")
+    with Executor(handlers, scripted_connection(service.broker, handlers.folder)):
+        until((handlers.folder / "began").exists)
+        service.executions.clear()
+        again = service.add("Job1", queued_at=EPOCH + 1)
+        (handlers.folder / "go").touch()
+        until(lambda: is_done(again))
+    assert handlers.ran == ["Job1 1 0"] * 2
+    assert service.reported() == ["SUCCEEDED"]
+
+
 def test_an_id_that_is_used_again_within_a_second(service: JobsService, handlers: Handlers) -> None:
     """An outcome that was taken is forgotten: what then has the same id, number and time is new, and not resumed."""
     handlers.write()
