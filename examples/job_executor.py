@@ -5,10 +5,9 @@
 
 The handler gets the job document on its standard input, and JOB_ID, JOB_EXECUTION_NUMBER and JOB_RESUMED (1 if it was
 started for this execution before, else 0) in its environment. A JSON object on a line of its standard output becomes
-the statusDetails. Exit status 0 means SUCCEEDED, 65 (EX_DATAERR) REJECTED, any other one FAILED, with the exit status
-and the end of its standard error in the statusDetails. SIGTERM ends it, and leaves the execution in progress for the
-next start. The executor may be killed at any moment: the service knows which execution is in progress, and the state
-file which outcome it has not taken yet. A handler that had ended is not run again, one that was killed with it is.
+the statusDetails. Exit status 0 means SUCCEEDED, 65 (EX_DATAERR) REJECTED, any other one FAILED, with it and the end of
+standard error in the statusDetails. SIGTERM ends it, and leaves the execution in progress for the next start. Killed at
+any moment, it loses nothing: a handler that had ended is not run again, one that was killed with it is.
 
 It needs awsiotsdk, Python 3.11 on Linux or macOS, and policies/device-policy.json attached to the certificate. It does
 what AWS asks of a device: https://docs.aws.amazon.com/iot/latest/developerguide/jobs-workflow-device-online.html
@@ -41,8 +40,8 @@ GRACE = 3.0  # seconds that a handler has to end after SIGTERM
 LIMIT = 65536  # bytes; a longer line is no progress, and no more of stderr is kept
 CONNECTION = {"keep_alive_interval_sec": 30, "min_reconnect_delay_ms": 500, "max_reconnect_delay_ms": 30_000}
 OVER = {"InvalidStateTransition", "TerminalStateReached", "ResourceNotFound"}  # canceled, timed out, deleted
-# This shell leads the process group of a handler, and kills it when the executor is gone; a line tells it to go itself.
-GUARD = 'trap "" TERM; read -r line || kill -s KILL -- "-$$"'
+# This shell leads the process group of a handler, and kills it when the executor is gone, unless it was killed before.
+GUARD = 'trap "" TERM; read -r line; kill -s KILL -- "-$$"'
 
 
 class Handler(asyncio.SubprocessProtocol):
@@ -108,7 +107,7 @@ class Executor:
         self.listening = asyncio.Event()  # both streams are subscribed, again after each reconnect
         self.subscribed, self.pause = 0, FIRST_PAUSE
         self.loop, self.task = asyncio.get_running_loop(), cast(asyncio.Task[Any], asyncio.current_task())
-        self.starting: Any = asyncio.ensure_future(asyncio.sleep(0))  # done, unless a handler is being started
+        self.busy: Any = asyncio.ensure_future(asyncio.sleep(0))  # done, unless a handler is being started
 
     async def run(self) -> None:
         """Listen first, then ask, so that nothing falls between; and ask until nothing is left, as a list shows ten."""
@@ -144,34 +143,36 @@ class Executor:
         job = {"JOB_ID": job_id, "JOB_EXECUTION_NUMBER": number, "JOB_RESUMED": str(int(resumed))}
         try:
             handler = Handler(60 * self.options.step_timeout, self.news)
-            how: dict[str, Any] = {"env": os.environ | job, "process_group": handler.guard.pid}
-            self.starting = asyncio.ensure_future(self.loop.subprocess_exec(lambda: handler, *self.options.run, **how))
-            handler.transport, _ = await self.starting
+            with handler.guard:
+                how: dict[str, Any] = {"env": os.environ | job, "process_group": handler.guard.pid}
+                self.busy = asyncio.ensure_future(self.loop.subprocess_exec(lambda: handler, *self.options.run, **how))
+                handler.transport, _ = await self.busy
+                stdin = handler.transport.get_pipe_transport(0)
+                stdin.write(json.dumps(execution.job_document).encode())
+                stdin.close()  # once all is written
+                await self.attend(handler, None if resumed else handler.details)
         except (OSError, ValueError) as error:
             self.keep(key, ["FAILED", status_details({"reason": f"the handler cannot be started: {error}"})])
-            return
-        stdin = handler.transport.get_pipe_transport(0)
-        stdin.write(json.dumps(execution.job_document).encode())
-        stdin.close()  # once all is written
-        over = asyncio.create_task(self.watch(handler, None if resumed else handler.details))
+
+    async def attend(self, handler: Handler, reported: Any) -> None:
+        over = asyncio.create_task(self.watch(handler, reported))
         try:
             while not (handler.exited.done() or over.done()):
-                left = handler.deadline - self.loop.time()
-                if left <= 0:
+                if (left := handler.deadline - self.loop.time()) <= 0:
                     handler.reason = {"reason": f"no progress for {self.options.step_timeout:g} minutes"}
                     await handler.end()
                 await asyncio.wait([handler.exited, over], timeout=left, return_when=asyncio.FIRST_COMPLETED)
         finally:  # SIGTERM leads here too
             over.cancel()
             if handler.exited.done():
-                self.keep(key, await handler.outcome())
+                self.keep(self.execution, await handler.outcome())
             else:
                 await handler.end()
-            handler.guard.communicate(b"\n")  # what is left running may go on
+            handler.guard.kill()  # not its group: what is left running may go on
         if not self.outcome:
             over.result()  # raises what was no answer of the service
+            logging.warning("%s was canceled, deleted or timed out: its handler is ended", self.execution[0]["job_id"])
             self.execution = None
-            logging.warning("%s was canceled, deleted or timed out: its handler is ended", job_id)
 
     async def watch(self, handler: Handler, reported: Any) -> None:
         """Report progress, and after news see that the execution is still there; returns when it is not."""
@@ -242,7 +243,7 @@ class Executor:
 
     def stop(self, *why: str) -> None:
         """End `run`; not while a handler starts: asyncio, with all its tasks cancelled then, may wait for ever."""
-        self.starting.add_done_callback(lambda _: self.task.cancel(*why))
+        self.busy.add_done_callback(lambda _: self.task.cancel(*why))
 
     def connect(self) -> None:
         """Start the client, which connects as often as it has to, and open both streams."""
@@ -250,8 +251,7 @@ class Executor:
         try:
             self.client = mqtt5_client_builder.mtls_from_path(
                 **options.connection,
-                # By default the SDK paces requests, to keep to the 100 publishes a second that AWS IoT takes from a
-                # connection: each costs 25 to 33 ms then. One at a time hardly comes near, and is throttled if it does.
+                # Else the SDK paces requests, to keep to AWS IoT's 100 a second: each costs 25 to 33 ms then.
                 extended_validation_and_flow_control_options=mqtt5.ExtendedValidationAndFlowControlOptions.NONE,
                 on_lifecycle_connection_success=lambda _: hand(send_at_once, options.connection["port"]),
                 on_lifecycle_connection_failure=lambda it: hand(logging.warning, "no connection yet: %s", it.exception),

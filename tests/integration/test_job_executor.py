@@ -167,6 +167,14 @@ def test_a_handler_that_cannot_be_started(thing: Thing, handlers: Handlers, cont
     assert thing.details(jobs[0])["reason"].startswith("the handler cannot be started: ")
 
 
+def test_nothing_is_left_of_what_cannot_be_started(thing: Thing, handlers: Handlers) -> None:
+    """A handler that cannot be started leaves no process behind, however many jobs find that out."""
+    jobs = [thing.create() for _ in range(5)]
+    with Executor(handlers, thing.connection()) as executor:
+        thing.wait(jobs[-1], "FAILED")
+        until(lambda: not psutil.Process(executor.process.pid).children(), patience=3)
+
+
 def test_details_are_cut_to_what_aws_takes(thing: Thing, handlers: Handlers) -> None:
     """Ten pairs, names of 128 characters, values of 1 to 1,024 without control characters; the rest is left out."""
     handlers.write(f"cat {handlers.folder}/line; cat {handlers.folder}/errors >&2; exit 1")
@@ -240,6 +248,16 @@ def test_what_a_handler_leaves_running(thing: Thing, handlers: Handlers) -> None
         (left,) = handlers.wrote("left")
         assert alive(left)
         psutil.Process(int(left)).kill()
+
+
+def test_a_handler_that_stops_its_group(thing: Thing, handlers: Handlers) -> None:
+    """Whom a handler leaves stopped, and be it the leader of its group, keeps nobody waiting."""
+    handlers.write("kill -STOP $(ps -o pgid= -p $$); exit 0")
+    jobs = [thing.create(), thing.create()]
+    with Executor(handlers, thing.connection()) as executor:
+        thing.wait(jobs[1], "SUCCEEDED")
+        until(lambda: not psutil.Process(executor.process.pid).children(), patience=3)
+        assert executor.terminate() == 0
 
 
 @pytest.mark.parametrize("stubborn", ["", "trap '' TERM"])
