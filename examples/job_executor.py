@@ -98,8 +98,7 @@ class Executor:
 
     def __init__(self, options: argparse.Namespace) -> None:
         self.options = options
-        self.execution: Any = None  # the identity of the one at hand
-        self.outcome: Any = None  # its status and statusDetails, once its handler has ended
+        self.execution = self.outcome = cast(Any, None)  # the identity of the one at hand; status and details
         with suppress(FileNotFoundError, ValueError), open(options.state) as file:
             self.execution, self.outcome = json.load(file)
         self.certain = 0.0  # until when the service means the same execution for sure, and no later one of the same id
@@ -107,7 +106,7 @@ class Executor:
         self.listening = asyncio.Event()  # both streams are subscribed, again after each reconnect
         self.subscribed, self.pause = 0, FIRST_PAUSE
         self.loop, self.task = asyncio.get_running_loop(), cast(asyncio.Task[Any], asyncio.current_task())
-        self.busy: Any = asyncio.ensure_future(asyncio.sleep(0))  # done, unless a handler is being started
+        self.busy: Any = asyncio.ensure_future(asyncio.sleep(0))  # done, unless a handler starts or has ended
 
     async def run(self) -> None:
         """Listen first, then ask, so that nothing falls between; and ask until nothing is left, as a list shows ten."""
@@ -165,7 +164,8 @@ class Executor:
         finally:  # SIGTERM leads here too
             over.cancel()
             if handler.exited.done():
-                self.keep(self.execution, await handler.outcome())
+                self.busy = asyncio.ensure_future(handler.outcome())
+                self.keep(self.execution, await self.busy)
             else:
                 await handler.end()
             handler.guard.kill()  # not its group: what is left running may go on
@@ -242,7 +242,7 @@ class Executor:
             logging.warning("%s cannot be written; a handler may run again after a power cut: %s", new, error)
 
     def stop(self, *why: str) -> None:
-        """End `run`; not while a handler starts: asyncio, with all its tasks cancelled then, may wait for ever."""
+        """End `run`; not while a handler starts, as asyncio might wait for ever, nor before its outcome is kept."""
         self.busy.add_done_callback(lambda _: self.task.cancel(*why))
 
     def connect(self) -> None:

@@ -352,6 +352,21 @@ def test_sigterm(thing: Thing, handlers: Handlers) -> None:
     assert handlers.ran == [f"{job} 1 0", f"{job} 1 1"]
 
 
+def test_sigterm_when_the_handler_has_ended(thing: Thing, handlers: Handlers) -> None:
+    """While its last words are waited for, SIGTERM costs neither the outcome nor what it left running."""
+    handlers.write("sleep 60 & echo $! > left")
+    job = thing.create()
+    with Executor(handlers, thing.connection()) as executor:
+        (left,) = until(lambda: handlers.wrote("left"))
+        until(lambda: len(psutil.Process(executor.process.pid).children()) == 1)  # the guard
+        assert executor.terminate() == 0
+    assert alive(left)
+    with Executor(handlers, thing.connection()):
+        thing.wait(job, "SUCCEEDED")
+    assert handlers.ran == [f"{job} 1 0"]
+    psutil.Process(int(left)).kill()
+
+
 def test_sigterm_with_nothing_to_do(thing: Thing, handlers: Handlers) -> None:
     """SIGTERM ends it in every state of the connection, without a word of Python's."""
     with Proxy(thing.account.local.port) as proxy:
