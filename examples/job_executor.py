@@ -243,7 +243,7 @@ class Executor:
 
     def stop(self, *why: str) -> None:
         """End `run`; not while a handler starts, as asyncio might wait for ever, nor before its outcome is kept."""
-        self.busy.add_done_callback(lambda _: self.task.cancel(*why))
+        self.busy.add_done_callback(lambda _: self.task.cancelling() or self.task.cancel(*why))
 
     def connect(self) -> None:
         """Start the client, which connects as often as it has to, and open both streams."""

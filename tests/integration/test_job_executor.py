@@ -5,6 +5,7 @@ import json
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -383,6 +384,18 @@ def test_sigterm_with_nothing_to_do(thing: Thing, handlers: Handlers) -> None:
             assert executor.terminate() == 0
     assert "Traceback" not in executor.log
     assert "xception" not in executor.log
+
+
+@pytest.mark.parametrize("pause", [0.0, 0.05])
+def test_sigterm_twice(thing: Thing, handlers: Handlers, pause: float) -> None:
+    """A second SIGTERM, or one after Ctrl-C, changes nothing about an orderly end."""
+    handlers.write()
+    with Executor(handlers, thing.connection()) as executor:
+        thing.wait(thing.create(), "SUCCEEDED")
+        executor.process.send_signal(signal.SIGINT)
+        time.sleep(pause)
+        assert executor.terminate() == 0
+        assert "Traceback" not in executor.log
 
 
 def test_killed_while_the_handler_runs(thing: Thing, handlers: Handlers) -> None:
