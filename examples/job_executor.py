@@ -41,7 +41,7 @@ LIMIT = 65536  # bytes; a longer line is no progress, and no more of stderr is k
 CONNECTION = {"keep_alive_interval_sec": 30, "min_reconnect_delay_ms": 500, "max_reconnect_delay_ms": 30_000}
 OVER = {"InvalidStateTransition", "TerminalStateReached", "ResourceNotFound"}  # canceled, timed out, deleted
 # This shell leads the process group of a handler, and kills it when the executor is gone, unless it was killed before.
-GUARD = 'trap "" TERM; read -r line; kill -s KILL -- "-$$"'
+GUARD = 'trap "" HUP INT QUIT ALRM TERM USR1 USR2; read -r line; kill -s KILL -- "-$$"'
 
 
 class Handler(asyncio.SubprocessProtocol):

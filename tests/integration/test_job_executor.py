@@ -414,6 +414,17 @@ def test_killed_while_the_handler_runs(thing: Thing, handlers: Handlers) -> None
     assert handlers.ran == [f"{job} 1 0", f"{job} 1 1", f"{following} 1 0"]
 
 
+@pytest.mark.parametrize("name", ["HUP", "INT", "USR1"])
+def test_killed_after_a_signal_to_the_group(thing: Thing, handlers: Handlers, name: str) -> None:
+    """A handler that signals its own group, and goes on, is killed with the executor even so."""
+    handlers.write("sleep 0.5", f"trap : {name}; kill -s {name} 0", SLOW)
+    thing.create()
+    with Executor(handlers, thing.connection()) as executor:
+        until(handlers.pid)
+        executor.kill()
+    until(lambda: not alive(handlers.pid()))
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_ended_while_a_handler_starts(number: signal.Signals, thing: Thing, handlers: Handlers) -> None:
     """Ended by the very first act of its handler, before it knows of that, it takes it along, and hangs in no wait."""
