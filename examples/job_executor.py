@@ -86,7 +86,7 @@ class Handler(asyncio.SubprocessProtocol):
         """Status and statusDetails, as its end tells them."""
         await asyncio.wait([self.closed], timeout=1.0)  # its last words; what it left running may hold the pipes
         self.pipe_data_received(1, b"\n")
-        code = self.transport.get_returncode()
+        code, self.news = self.transport.get_returncode(), asyncio.Event()  # what it left running brings no news
         status = {0: "SUCCEEDED", os.EX_DATAERR: "REJECTED"}.get(-1 if self.reason else code, "FAILED")
         why = self.reason | {"exitStatus": str(code) if code >= 0 else f"signal {-code}"}
         why["stderr"] = self.stderr.decode(errors="replace").strip()[-1024:]

@@ -251,6 +251,16 @@ def test_what_a_handler_leaves_running(thing: Thing, handlers: Handlers) -> None
         psutil.Process(int(left)).kill()
 
 
+def test_a_handler_that_leaves_somebody_talking(service: JobsService, handlers: Handlers) -> None:
+    """What a process says that a handler left running is no reason to ask the service for jobs, again and again."""
+    handlers.write("(while sleep 0.02; do echo '{}'; done) & exit 0")
+    execution = service.add("Job1")
+    with Executor(handlers, scripted_connection(service.broker, handlers.folder)):
+        until(lambda: is_done(execution))
+        time.sleep(1)
+        assert len(service.asked("start-next")) <= 3
+
+
 def test_a_handler_that_stops_its_group(thing: Thing, handlers: Handlers) -> None:
     """Whom a handler leaves stopped, and be it the leader of its group, keeps nobody waiting."""
     handlers.write("kill -STOP $(ps -o pgid= -p $$); exit 0")
