@@ -61,13 +61,13 @@ class Handler(asyncio.SubprocessProtocol):
         if fd == 2:
             self.stderr = (self.stderr + data)[-LIMIT:]
             return
-        *lines, self.line = (self.line + data).split(b"\n")
-        self.line = self.line[-LIMIT:]
-        for line in lines:
+        lines, _, self.line = (self.line[-LIMIT:] + data).rpartition(b"\n")
+        for line in reversed(re.findall(rb"^[ \t]*{.*", lines, re.MULTILINE)):  # the newest counts
             with suppress(ValueError, AttributeError, RecursionError):  # not a JSON object
                 self.details = status_details(json.loads(line))
                 self.deadline = self.loop.time() + self.limit
                 self.news.set()
+                break
 
     def process_exited(self) -> None:
         self.exited.set_result(None)

@@ -207,8 +207,8 @@ def test_details_are_cut_to_what_aws_takes(thing: Thing, handlers: Handlers) -> 
     [
         "head -c 60000000 /dev/zero",
         "head -c 60000000 /dev/zero >&2",
-        "yes 'a line' | head -n 300000; yes 'an error' | head -n 300000 >&2",
-        'yes \'{"step": "x"}\' | head -n 200000',
+        "yes | head -c 60000000; yes 'an error' | head -n 300000 >&2",
+        'yes \'{"step": "x"}\' | head -n 2000000',
         "head -c 30000000 /dev/zero | tr '\\0' '['",
     ],
     ids=["no lines", "no lines of errors", "lines", "progress", "brackets"],
