@@ -99,7 +99,7 @@ class Executor:
     def __init__(self, options: argparse.Namespace) -> None:
         self.options = options
         self.execution = self.outcome = cast(Any, None)  # the identity of the one at hand; status and details
-        with suppress(FileNotFoundError, ValueError), open(options.state) as file:
+        with suppress(OSError, ValueError, TypeError, RecursionError), open(options.state) as file:
             self.execution, self.outcome = json.load(file)
         self.certain = 0.0  # until when the service means the same execution for sure, and no later one of the same id
         self.news = asyncio.Event()  # what is pending may have changed since the service was asked

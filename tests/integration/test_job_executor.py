@@ -529,14 +529,23 @@ def test_a_state_that_cannot_be_kept(thing: Thing, handlers: Handlers) -> None:
         assert "cannot be written; a handler may run again after a power cut" in executor.log
 
 
-def test_a_state_that_cannot_be_read(thing: Thing, handlers: Handlers) -> None:
+@pytest.mark.parametrize("content", ['[{"job_id": "Jo', "null", "3", "[" * 100_000])
+def test_a_state_that_cannot_be_read(thing: Thing, handlers: Handlers, content: str) -> None:
     """A damaged state file is as good as none."""
     handlers.write()
-    handlers.state.write_text('[{"job_id": "Jo')
+    handlers.state.write_text(content)
     job = thing.create()
     with Executor(handlers, thing.connection()):
         thing.wait(job, "SUCCEEDED")
         until(lambda: not handlers.state.exists())
+
+
+def test_a_state_that_is_a_folder(thing: Thing, handlers: Handlers) -> None:
+    """A state file that cannot even be opened keeps no job from being done."""
+    handlers.write()
+    handlers.state.mkdir()
+    with Executor(handlers, thing.connection()):
+        thing.wait(thing.create(), "SUCCEEDED")
 
 
 # The network
