@@ -33,9 +33,17 @@ def is_as_expected(described: Block, job_id: str, expected: str) -> bool:
     return False
 
 
-def too_late(job_id: str, expected: str, seen: str, seconds: float) -> RequestFailed:
-    """The failure of an execution that has not come to the expected status in time; ``seen`` is its last, or ``""``."""
+def too_late(job_id: str, expected: str, seen: str | None, seconds: float) -> RequestFailed:
+    """The failure of an execution that has not come to the expected status in time; ``seen`` is its last.
+
+    It is ``""`` if there is no such execution, and None if that was never answered.
+    """
     message = f"the execution of {job_id} is not {expected} after {seconds:g} s: "
+    if seen is None:
+        return RequestFailed(
+            f"{message}no answer came",
+            cause="the time is too short for one question, or the control plane cannot be reached",
+        )
     if not seen:
         return RequestFailed(
             f"{message}there is none",

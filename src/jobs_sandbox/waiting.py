@@ -81,10 +81,13 @@ class Waiting:
 
         """
         end = time.monotonic() + seconds
-        seen = ""
+        seen: str | None = None
         while True:
             arrival = self._arrival  # an event that comes while it asks makes it ask again
-            described = await self._ask(describe, end - time.monotonic())
+            try:
+                described = await self._ask(describe, end - time.monotonic())
+            except NotFound:
+                described, seen = None, ""
             if described is not None:
                 if is_as_expected(described, job_id, status):
                     return described
@@ -95,12 +98,10 @@ class Waiting:
             await self.until(arrival, min(_ASK_AGAIN, left))
 
     async def _ask(self, describe: Callable[[], Awaitable[Block]], seconds: float) -> Block | None:
-        """What ``describe`` returns; None while there is no such execution, or no answer can be had."""
+        """What ``describe`` returns; None while no answer can be had."""
         asking = asyncio.ensure_future(describe())
         try:
             return asking.result() if await self.until(asking, seconds) else None
-        except NotFound:
-            return None
         except RequestFailed as error:
             if not error.uncertain:  # else it may work a moment later
                 raise

@@ -89,7 +89,7 @@ async def test_another_end(waiting: Waiting) -> None:
     [
         (block("IN_PROGRESS"), "it is IN_PROGRESS"),
         (NotFound("no such job"), "there is none"),
-        (RequestFailed("the network", uncertain=True), "there is none"),
+        (RequestFailed("the network", uncertain=True), "no answer came"),
     ],
 )
 async def test_a_status_that_is_not(
@@ -145,7 +145,7 @@ async def _caught(waiting: Waiting, describe: Callable[[], Awaitable[Block]], se
 async def test_a_question_without_an_answer(waiting: Waiting) -> None:
     """A question without an answer is given up when the time is over, and left."""
     task, future = await hung(waiting, 0.05)
-    with pytest.raises(RequestFailed, match="there is none"):
+    with pytest.raises(RequestFailed, match="no answer came"):
         await task
     assert future.cancelled()
 
