@@ -177,12 +177,13 @@ class Bar:
 
 
 def keys_unseen() -> AbstractContextManager[None]:
-    """Between two prompts what is typed is not echoed, and Ctrl-Z waits for the next prompt.
+    """Between two prompts what is typed is not echoed, and waits for the next prompt as it is, Ctrl-D and Ctrl-Z too.
 
     A program that is suspended must leave the terminal as it found it, which `TerminalInput` sees to.
     """
     unseen = termios.tcgetattr(sys.stdin)
-    unseen[3] &= ~termios.ECHO
+    unseen[3] &= ~(termios.ECHO | termios.ICANON)
+    unseen[6][termios.VMIN], unseen[6][termios.VTIME] = 1, 0
     unseen[6][termios.VSUSP] = os.fpathconf(sys.stdin.fileno(), "PC_VDISABLE").to_bytes(1, "little")
     return _set(unseen)
 

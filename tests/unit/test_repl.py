@@ -82,7 +82,7 @@ class Prompt:
 
     def is_raw(self) -> bool:
         """Whether each key is read by itself."""
-        return not self.flags() & termios.ICANON
+        return not self.flags() & termios.ISIG
 
     async def close(self) -> None:
         """End it, wherever it is."""

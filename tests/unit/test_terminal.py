@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import os
+import select
 import sys
 import termios
 import threading
@@ -438,11 +439,21 @@ def test_keys_unseen(tty: Terminal) -> None:
         between = termios.tcgetattr(tty.stdin)
         assert not tty.echoes
         assert between[6][termios.VSUSP] == b"\0"
-        assert between[3] | termios.ECHO == before[3]
+        assert between[3] | termios.ECHO | termios.ICANON == before[3]
     assert termios.tcgetattr(tty.stdin) == before
     with pytest.raises(ValueError, match="x"), keys_unseen():
         raise ValueError("x")
     assert termios.tcgetattr(tty.stdin) == before
+    os.close(tty.far)
+
+
+def test_ctrl_d_between_two_prompts(tty: Terminal) -> None:
+    """What is typed between two prompts is at the next one as it was typed: there, Ctrl-D ends no line."""
+    with keys_unseen():
+        tty.type("quit\x04\x7f")
+        assert select.select([tty.stdin], [], [], TIMEOUT)[0]  # the terminal has taken it in
+        with tty.keys.raw_mode():
+            assert os.read(tty.stdin.fileno(), 100) == b"quit\x04\x7f"
     os.close(tty.far)
 
 
