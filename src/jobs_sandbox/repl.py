@@ -9,6 +9,7 @@ from prompt_toolkit.buffer import Buffer
 from prompt_toolkit.filters import Condition
 from prompt_toolkit.key_binding import KeyBindings
 from prompt_toolkit.output import ColorDepth, DummyOutput
+from prompt_toolkit.search import stop_search
 from prompt_toolkit.utils import is_dumb_terminal
 
 from jobs_sandbox.console import Console
@@ -89,6 +90,8 @@ class Repl:
         if not app.is_running:
             self._session.waiting.interrupt()
         elif not app.is_done:
+            if app.layout.is_searching:  # else its field keeps the keys, also of the prompts to come
+                stop_search()
             buffer = self._prompt.default_buffer
             buffer.cursor_position = len(buffer.text)
             buffer.insert_text("^C")

@@ -232,6 +232,24 @@ async def test_interrupt_drops_the_line(prompt: Prompt, run: FakeRun) -> None:
     assert await run.screen.stderr() == ""
 
 
+@pytest.mark.parametrize("from_elsewhere", [True, False])
+async def test_interrupt_ends_a_search(prompt: Prompt, run: FakeRun, *, from_elsewhere: bool) -> None:
+    """Ctrl-C during Ctrl-R ends the search with the line: its field does not keep the keys of the next prompt."""
+    await prompt.start()
+    layout = prompt.repl._prompt.app.layout
+    prompt.type("\x12hel")
+    await until(lambda: layout.is_searching and layout.current_buffer.text == "hel")  # type: ignore[union-attr]
+    if from_elsewhere:
+        prompt.repl.interrupt()
+    else:
+        prompt.type("\x03")
+    await until(lambda: not layout.is_searching)
+    await prompt.shown()
+    prompt.type("help\rquit\r")
+    await prompt.left()
+    assert titles(await run.screen.stdout()) == ["Help"]
+
+
 async def test_interrupts_at_once(prompt: Prompt, run: FakeRun) -> None:
     """Two interrupts in the same instant drop one line, and harm nobody."""
     await prompt.start()
