@@ -6,13 +6,15 @@ import time
 
 from prompt_toolkit import PromptSession
 from prompt_toolkit.buffer import Buffer
-from prompt_toolkit.filters import Condition
-from prompt_toolkit.key_binding import KeyBindings
+from prompt_toolkit.document import Document
+from prompt_toolkit.filters import Condition, is_searching
+from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.output import ColorDepth, DummyOutput
 from prompt_toolkit.search import stop_search
 from prompt_toolkit.utils import is_dumb_terminal
 
 from jobs_sandbox.console import Console
+from jobs_sandbox.editor import edited
 from jobs_sandbox.errors import Rejected, SandboxError
 from jobs_sandbox.handlers import Quit
 from jobs_sandbox.history import open_history
@@ -34,7 +36,7 @@ class Repl:
         self._console = console
         self._settings = settings
         self._running = ""  # the line that is being run
-        self._running_since = 0.0
+        self._running_since, self._editing = 0.0, False
         keys = TerminalInput(sys.stdin)
         self._dumb = DumbPainter(PROMPT, lambda: self._prompt.default_buffer.text) if is_dumb_terminal() else None
         self._painter = self._dumb or Painter(keys)
@@ -49,8 +51,6 @@ class Repl:
             auto_suggest=None if "NO_COLOR" in os.environ else self._suggestions,  # else it looks typed
             bottom_toolbar=self._toolbar,
             enable_suspend=True,
-            enable_open_in_editor=True,
-            tempfile_suffix=".json",
             refresh_interval=1.0,  # the toolbar counts seconds
             multiline=Condition(lambda: is_open_document(self._prompt.default_buffer.text)),
             prompt_continuation=lambda width, *_: " " * width,
@@ -89,7 +89,7 @@ class Repl:
         app = self._prompt.app
         if not app.is_running:
             self._session.waiting.interrupt()
-        elif not app.is_done:
+        elif not app.is_done and not self._editing:  # else it is the editor's
             if app.layout.is_searching:  # else its field keeps the keys, also of the prompts to come
                 stop_search()
             buffer = self._prompt.default_buffer
@@ -130,6 +130,25 @@ class Repl:
             finally:
                 self._running = ""
 
+    def _begin_to_edit(self, event: KeyPressEvent) -> None:
+        editing = event.app.create_background_task(self._edit())
+        # A prompt that is cancelled waits for the terminal, which the editor has.
+        event.app.future.add_done_callback(lambda _: editing.cancel())  # type: ignore[union-attr]
+
+    async def _edit(self) -> None:
+        """Take what the user's editor makes of the line, as if it had been typed."""
+        buffer = self._prompt.default_buffer
+        self._editing = True
+        try:
+            text = await edited(buffer.text)
+        except SandboxError as error:
+            self._console.error(error)
+        else:
+            buffer.document = Document(text)
+            buffer.validate_and_handle()
+        finally:
+            self._editing = False
+
     def _reserve_rows(self, buffer: Buffer) -> None:
         """Keep rows for the menu only while something is typed: in a low window, blocks need them."""
         self._prompt.reserve_space_for_menu = _MENU_ROWS if buffer.text else 0
@@ -157,4 +176,5 @@ class Repl:
     def _key_bindings(self) -> KeyBindings:
         bindings = KeyBindings()
         bindings.add("c-c")(lambda _: self.interrupt())
+        bindings.add("c-x", "c-e", filter=~is_searching)(self._begin_to_edit)
         return bindings

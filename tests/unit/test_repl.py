@@ -15,9 +15,10 @@ from prompt_toolkit.application import Application, create_app_session
 from prompt_toolkit.input.typeahead import clear_typeahead
 from prompt_toolkit.output import ColorDepth, DummyOutput
 
+from jobs_sandbox import repl as repl_module
 from jobs_sandbox import terminal as terminal_module
 from jobs_sandbox.blocks import Block
-from jobs_sandbox.errors import Rejected, RequestFailed
+from jobs_sandbox.errors import Rejected, RequestFailed, SandboxError
 from jobs_sandbox.repl import Repl
 from jobs_sandbox.settings import Settings
 from tests.unit.fakes import TIMEOUT, FakeRun, Screen, titles, until
@@ -262,6 +263,57 @@ async def test_interrupts_at_once(prompt: Prompt, run: FakeRun) -> None:
     prompt.type("help\rquit\r")
     await prompt.left()
     assert titles(await run.screen.stdout()) == ["Help"]
+
+
+async def test_edited(prompt: Prompt, run: FakeRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-X Ctrl-E runs what the editor made of the line; meanwhile Ctrl-C is the editor's."""
+    editing = asyncio.Event()
+    done = asyncio.Event()
+
+    async def edited(text: str) -> str:
+        editing.set()
+        await done.wait()
+        return text + "lp\nquit"
+
+    monkeypatch.setattr(repl_module, "edited", edited)
+    await prompt.start()
+    prompt.type("he\x18\x05")
+    await asyncio.wait_for(editing.wait(), TIMEOUT)
+    prompt.repl.interrupt()
+    assert prompt.typed == "he"
+    done.set()
+    await prompt.left()
+    assert titles(await run.screen.stdout()) == ["Help"]
+
+
+async def test_cancelled_while_an_editor_runs(prompt: Prompt, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A prompt that is cancelled, by a signal for one, does not wait for the editor."""
+    monkeypatch.setenv("VISUAL", f"sh -c 'touch {tmp_path}/begun; exec sleep 60'")
+    await prompt.start()
+    prompt.type("he\x18\x05")
+    await until((tmp_path / "begun").exists)
+    assert prompt._task is not None
+    prompt._task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await prompt.left()
+
+
+async def test_an_editor_that_fails(prompt: Prompt, run: FakeRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Why is told, and the line stays."""
+    asked = asyncio.Event()
+
+    async def edited(text: str) -> str:
+        asked.set()
+        raise SandboxError(f"no editor for {text}")
+
+    monkeypatch.setattr(repl_module, "edited", edited)
+    await prompt.start()
+    prompt.type("he\x18\x05")
+    await asyncio.wait_for(asked.wait(), TIMEOUT)
+    prompt.type("lp\rquit\r")
+    await prompt.left()
+    assert await run.screen.stderr() == "no editor for he\n"
+    assert "Help" in titles(await run.screen.stdout())
 
 
 @pytest.mark.parametrize("from_elsewhere", [True, False])
