@@ -3,12 +3,14 @@
 import os
 import sys
 import time
+from collections.abc import Callable
 
 from prompt_toolkit import PromptSession
 from prompt_toolkit.buffer import Buffer
 from prompt_toolkit.document import Document
 from prompt_toolkit.filters import Condition, is_searching
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
+from prompt_toolkit.keys import Keys
 from prompt_toolkit.output import ColorDepth, DummyOutput
 from prompt_toolkit.search import stop_search
 from prompt_toolkit.utils import is_dumb_terminal
@@ -54,7 +56,7 @@ class Repl:
             refresh_interval=1.0,  # the toolbar counts seconds
             multiline=Condition(lambda: is_open_document(self._prompt.default_buffer.text)),
             prompt_continuation=lambda width, *_: " " * width,
-            key_bindings=self._key_bindings(),
+            key_bindings=_key_bindings(self.interrupt, self._begin_to_edit),
             color_depth=ColorDepth.DEPTH_1_BIT if "NO_COLOR" in os.environ else None,
         )
         self._prompt.default_buffer.on_text_changed += self._dumb.show if self._dumb else self._reserve_rows
@@ -173,8 +175,11 @@ class Repl:
         parts.append(f"{settings.endpoint}:{settings.port}")  # long on AWS, and known: what a narrow window may cut
         return " │ ".join(parts)
 
-    def _key_bindings(self) -> KeyBindings:
-        bindings = KeyBindings()
-        bindings.add("c-c")(lambda _: self.interrupt())
-        bindings.add("c-x", "c-e", filter=~is_searching)(self._begin_to_edit)
-        return bindings
+
+def _key_bindings(interrupt: Callable[[], None], edit: Callable[[KeyPressEvent], None]) -> KeyBindings:
+    bindings = KeyBindings()
+    bindings.add("c-c")(lambda _: interrupt())
+    bindings.add("c-x", "c-e", filter=~is_searching)(edit)
+    # The mouse is off. What prompt_toolkit takes for it may be a colour in what was pasted, and ends in a traceback.
+    bindings.add(Keys.Vt100MouseEvent)(lambda _: None)
+    return bindings

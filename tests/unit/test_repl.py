@@ -202,6 +202,15 @@ async def test_pasted_lines(prompt: Prompt, run: FakeRun) -> None:
     assert (await run.screen.stderr()).startswith("unknown command 'frob'")
 
 
+async def test_a_colour_is_no_mouse(prompt: Prompt, run: FakeRun) -> None:
+    """A colour in what is pasted as if it were typed is not taken for a click."""
+    failures: list[object] = []
+    prompt.repl._prompt.app._handle_exception = lambda _, context: failures.append(context)  # type: ignore[assignment]
+    await prompt.all("\x1b[31mhelp\x1b[0m\rquit\r")
+    assert titles(await run.screen.stdout()) == ["Help"]
+    assert failures == []
+
+
 async def test_one_line_is_shown_once(prompt: Prompt, run: FakeRun) -> None:
     """A single line stands at its prompt, and is not shown again."""
     await prompt.all("help\rquit\r")
