@@ -5,6 +5,7 @@ import re
 import shlex
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -65,13 +66,13 @@ def test_a_device_that_hangs(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("does", "outcome"), [("cat", "1 passed"), ("exit 1", "1 failed")])
 def test_from_pytest(does: str, outcome: str, tmp_path: Path) -> None:
-    """The same as a fixture of pytest passes and fails likewise."""
+    """The same as a fixture of pytest passes and fails likewise, and the device ends, whose shell is between."""
     [text] = [fence.text for fence in fences("From pytest") if fence.language == "python"]
     (tmp_path / "test_device.py").write_text(text)
     ended = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_device.py"],
         cwd=tmp_path,
-        env=environment({"DEVICE": f"exec {handler(tmp_path, does)}"}) | {"PYTEST_ADDOPTS": ""},
+        env=environment({"DEVICE": handler(tmp_path, does)}) | {"PYTEST_ADDOPTS": ""},
         capture_output=True,
         text=True,
         timeout=90,
@@ -79,6 +80,10 @@ def test_from_pytest(does: str, outcome: str, tmp_path: Path) -> None:
     )
     assert outcome in ended.stdout, ended.stdout + ended.stderr
     assert "AWS_ACCESS_KEY_ID" not in os.environ
+    end = time.monotonic() + 10
+    while str(tmp_path) in subprocess.check_output(["/bin/ps", "-Aww", "-o", "args"], text=True):
+        assert time.monotonic() < end, "the device outlives its test"
+        time.sleep(0.1)
 
 
 @pytest.mark.parametrize(("does", "status"), [("cat", 0), ("exit 1", 1)])
