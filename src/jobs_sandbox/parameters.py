@@ -26,6 +26,7 @@ EVENTS = {
     "JobExecutionsChangedEvent": "the set of pending executions changed",
     "NextJobExecutionChangedEvent": "the next execution to run changed",
 }
+_SECONDS = "a number of seconds from 0 to 99999.999"
 
 
 class Parameter(NamedTuple):
@@ -79,12 +80,12 @@ def _seconds_or_event(value: str) -> float | str:
         return _seconds(value)
     except UsageError:
         hint = nearest(value, EVENTS)
-        raise UsageError(f"{short(value)} is neither seconds nor an event: {', '.join(EVENTS)}{hint}") from None
+        raise UsageError(f"{short(value)} is neither {_SECONDS} nor an event: {', '.join(EVENTS)}{hint}") from None
 
 
 def _seconds(value: str) -> float:
     if not re.fullmatch(r"[0-9]{1,5}(\.[0-9]{1,3})?", value):
-        raise UsageError(f"{short(value)} is not a number of seconds.")
+        raise UsageError(f"{short(value)} is not {_SECONDS}.")
     return float(value)
 
 

@@ -140,7 +140,7 @@ def test_document_byte_for_byte(document: str) -> None:
         ("help updat", "there is no command 'updat'; did you mean update-job-execution?"),
         ("help zzz", "there is no command 'zzz'."),
         ("wait", "wait needs <seconds | EventTitle>."),
-        ("wait JobExecutionsChangedEvent soon", "'soon' is not a number of seconds."),
+        ("wait JobExecutionsChangedEvent soon", "'soon' is not a number of seconds from 0 to 99999.999."),
         ('{"a": 1}', "a job document alone is no command."),
         ("[1,\n2]", "a job document alone is no command."),
     ],

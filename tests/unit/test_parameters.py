@@ -23,6 +23,7 @@ from jobs_sandbox.parameters import (
     Parameter,
 )
 
+SECONDS = "a number of seconds from 0 to 99999.999"
 NEXT = "NextJobExecutionChangedEvent"
 NOT_AN_ID = " is not a job id: 1 to 64 letters, digits, - and _."
 ONE_OF = "one of SUCCEEDED, IN_PROGRESS, FAILED, REJECTED, CANCELED"
@@ -69,18 +70,18 @@ def test_values(parameter: Parameter, typed: str, value: object) -> None:
         (STATUS, "9", f"'9' is not a status to set: {ONE_OF}"),
         (ANY_STATUS, "DONE", f"'DONE' is not a status: one of {', '.join(STATUSES)}"),
         (FORCE, "now", "'now' is not force, and nothing else may follow."),
-        (SECONDS_OR_EVENT, "-1", f"'-1' is neither seconds nor an event: {', '.join(EVENTS)}"),
-        (SECONDS_OR_EVENT, "inf", f"'inf' is neither seconds nor an event: {', '.join(EVENTS)}"),
-        (SECONDS_OR_EVENT, "1e3", f"'1e3' is neither seconds nor an event: {', '.join(EVENTS)}"),
-        (SECONDS_OR_EVENT, "100000", f"'100000' is neither seconds nor an event: {', '.join(EVENTS)}"),
+        (SECONDS_OR_EVENT, "-1", f"'-1' is neither {SECONDS} nor an event: {', '.join(EVENTS)}"),
+        (SECONDS_OR_EVENT, "inf", f"'inf' is neither {SECONDS} nor an event: {', '.join(EVENTS)}"),
+        (SECONDS_OR_EVENT, "1e3", f"'1e3' is neither {SECONDS} nor an event: {', '.join(EVENTS)}"),
+        (SECONDS_OR_EVENT, "100000", f"'100000' is neither {SECONDS} nor an event: {', '.join(EVENTS)}"),
         (
             SECONDS_OR_EVENT,
             "NextJobExecutionsChanged",
-            f"'NextJobExecutionsChanged' is neither seconds nor an event: {', '.join(EVENTS)}; did you mean {NEXT}?",
+            f"'NextJobExecutionsChanged' is neither {SECONDS} nor an event: {', '.join(EVENTS)}; did you mean {NEXT}?",
         ),
-        (TIMEOUT, "soon", "'soon' is not a number of seconds."),
-        (TIMEOUT, "1.2345", "'1.2345' is not a number of seconds."),
-        (TIMEOUT, "٣", "'٣' is not a number of seconds."),
+        (TIMEOUT, "soon", "'soon' is not a number of seconds from 0 to 99999.999."),
+        (TIMEOUT, "1.2345", "'1.2345' is not a number of seconds from 0 to 99999.999."),
+        (TIMEOUT, "٣", "'٣' is not a number of seconds from 0 to 99999.999."),
         (DESCRIBE, "{}{}", "the optional fields are not JSON: Extra data\n  {}{}\n    ^"),
     ],
 )
