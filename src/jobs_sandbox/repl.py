@@ -56,7 +56,7 @@ class Repl:
             refresh_interval=1.0,  # the toolbar counts seconds
             multiline=Condition(lambda: is_open_document(self._prompt.default_buffer.text)),
             prompt_continuation=lambda width, *_: " " * width,
-            key_bindings=_key_bindings(self.interrupt, self._begin_to_edit),
+            key_bindings=_key_bindings(self.interrupt, self._begin_to_edit, self._dumb),
             color_depth=ColorDepth.DEPTH_1_BIT if "NO_COLOR" in os.environ else None,
         )
         self._prompt.default_buffer.on_text_changed += self._dumb.show if self._dumb else self._reserve_rows
@@ -176,10 +176,14 @@ class Repl:
         return " │ ".join(parts)
 
 
-def _key_bindings(interrupt: Callable[[], None], edit: Callable[[KeyPressEvent], None]) -> KeyBindings:
+def _key_bindings(
+    interrupt: Callable[[], None], edit: Callable[[KeyPressEvent], None], dumb: DumbPainter | None
+) -> KeyBindings:
     bindings = KeyBindings()
     bindings.add("c-c")(lambda _: interrupt())
     bindings.add("c-x", "c-e", filter=~is_searching)(edit)
     # The mouse is off. What prompt_toolkit takes for it may be a colour in what was pasted, and ends in a traceback.
     bindings.add(Keys.Vt100MouseEvent)(lambda _: None)
+    if dumb:
+        bindings.add("c-z")(lambda event: event.app.create_background_task(dumb.suspend()))
     return bindings

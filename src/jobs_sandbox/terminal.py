@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 import sys
 import termios
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -98,6 +99,14 @@ class DumbPainter:
             if self._prompting:
                 self._shown = self._typed()
                 write_out(self._prompt + self._shown)
+
+    async def suspend(self) -> None:
+        """Suspend the program from its prompt, which is shown again when the program goes on."""
+        async with self._writing:
+            async with in_terminal():
+                os.kill(0, signal.SIGTSTP)
+            self._shown = self._typed()
+            write_out(self._prompt + self._shown)
 
     async def begin(self) -> None:
         """Show an empty prompt."""

@@ -4,6 +4,7 @@ import asyncio
 import io
 import os
 import re
+import signal
 import sys
 import termios
 import time
@@ -517,6 +518,24 @@ async def test_dumb_terminal(
     assert capsys.readouterr().out == ("jobs-sandbox> hex\njobs-sandbox> hex\njobs-sandbox> help\njobs-sandbox> quit\n")
     assert await run.screen.stderr() == "careful\n"
     assert titles(await run.screen.stdout()) == ["Help"]
+
+
+async def test_suspending_at_a_dumb_terminal(
+    prompt: Prompt, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """After Ctrl-Z, and what the shell wrote meanwhile, the prompt and what was typed are shown again."""
+    monkeypatch.setenv("TERM", "dumb")
+    killed: list[tuple[int, int]] = []
+    monkeypatch.setattr(os, "kill", lambda *what: killed.append(what))
+    prompt.make()
+    await prompt.start()
+    prompt.type("hel")
+    await until(lambda: prompt.typed == "hel")
+    prompt.type("\x1a")
+    await until(lambda: killed == [(0, signal.SIGTSTP)] and prompt.is_raw())
+    prompt.type("p\rquit\r")
+    await prompt.left()
+    assert capsys.readouterr().out == "jobs-sandbox> heljobs-sandbox> help\njobs-sandbox> quit\n"
 
 
 async def test_dumb_terminal_keeps_no_rows(prompt: Prompt, monkeypatch: pytest.MonkeyPatch) -> None:
