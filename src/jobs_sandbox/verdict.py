@@ -29,6 +29,7 @@ def is_as_expected(described: Block, job_id: str, expected: str) -> bool:
             cause=f"its statusDetails: {json.dumps(details, ensure_ascii=False)}"
             if (details := _details(described.body or {}))
             else "not told: its statusDetails are empty",
+            next_step="look at what the device does with this document, and create a new job: this execution stays so.",
         )
     return False
 
@@ -43,6 +44,7 @@ def too_late(job_id: str, expected: str, seen: str | None, seconds: float) -> Re
         return RequestFailed(
             f"{message}no answer came",
             cause="the time is too short for one question, or the control plane cannot be reached",
+            next_step=f"give it longer: `expect {job_id} {expected} <seconds>`.",
         )
     if not seen:
         return RequestFailed(
@@ -54,7 +56,8 @@ def too_late(job_id: str, expected: str, seen: str | None, seconds: float) -> Re
         "QUEUED": "no device has started it: none is connected, or it did not hear of the job and did not ask",
         "IN_PROGRESS": "the device is still at it, hangs, or never reported the end",
     }
-    return RequestFailed(f"{message}it is {seen}", cause=causes.get(seen, ""))
+    next_step = f"look at what the device prints, or give it longer: `expect {job_id} {expected} <seconds>`."
+    return RequestFailed(f"{message}it is {seen}", cause=causes.get(seen, ""), next_step=next_step)
 
 
 def _details(body: dict[str, Any]) -> Any:

@@ -9,6 +9,7 @@ import pytest
 from jobs_sandbox import waiting as waiting_module
 from jobs_sandbox.blocks import Block
 from jobs_sandbox.errors import NotFound, RequestFailed
+from jobs_sandbox.verdict import is_as_expected, too_late
 from jobs_sandbox.waiting import Waiting
 from tests.unit.fakes import TIMEOUT, until
 
@@ -190,3 +191,19 @@ async def test_begin(waiting: Waiting, forget: bool) -> None:  # noqa: FBT001 - 
             await waiting.for_event(TITLE, "T", 0)
     else:
         await waiting.for_event(TITLE, "T", 0)
+
+
+@pytest.mark.parametrize("seen", ["QUEUED", "IN_PROGRESS", "", None])
+def test_too_late_tells_what_to_do_next(seen: str | None) -> None:
+    """Whatever was seen last, the failure says why that may be, and what to do."""
+    error = too_late("Job1", "SUCCEEDED", seen, 3)
+    assert error.cause
+    assert error.next_step
+    assert ("`expect Job1 SUCCEEDED <seconds>`" in error.next_step) == (seen != "")
+
+
+def test_another_end_tells_what_to_do_next() -> None:
+    """An execution that has ended stays so."""
+    with pytest.raises(RequestFailed) as caught:
+        is_as_expected(Block("DescribeJobExecutionOutput", {"status": "FAILED"}), "Job1", "SUCCEEDED")
+    assert "create a new job" in caught.value.next_step
