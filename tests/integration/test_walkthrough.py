@@ -93,7 +93,7 @@ def test_delete_of_a_job_that_is_not_terminal(account: Account, job_ids: Iterato
         create(program, job_id, CHANGED, NEXT)
         program.send(f"delete-job {job_id}")
         program.wait_stderr("InvalidStateTransitionException: ")
-        assert "cannot be deleted without force" in program.stderr
+        program.wait_stderr("cannot be deleted without force")
         body = ask(program, f"describe-job-execution {job_id}", "DescribeJobExecutionResponse")
         assert body["DescribeJobExecutionResponse"]["execution"]["status"] == "QUEUED"
         assert program.finish() == 1
