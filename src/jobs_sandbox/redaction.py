@@ -11,6 +11,7 @@ _KEY_ID = re.compile(
 )  # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_identifiers.html
 _KEY_ID_SHOWN = 4  # characters at its end: enough to tell one key from another
 _SECRET_NAME = re.compile(r"aws_\w*(key|token|secret)\w*", re.IGNORECASE)
+_USER = re.compile(r"(?<=://)|(?<![^='\"/:])[^='\"/:]+:(?!//)")  # where the user part of a URL begins
 _URL_NAME = re.compile(r"\w+_proxy|(aws_)?endpoint_url\w*", re.IGNORECASE)
 
 
@@ -21,7 +22,14 @@ def without_user(url: str) -> str:
 
 def without_users(text: str) -> str:
     """A text with the user part of each URL in it hidden, also of one that lacks its scheme."""
-    return re.sub(r"(?<=://)\S*@|[^\s='\"/:]+:(?!//)\S*@", f"{HIDDEN}@", text)
+    return re.sub(r"\S+", _word_without_user, text)
+
+
+def _word_without_user(word: re.Match[str]) -> str:
+    """In time that grows with its length alone: no pattern looks for the ``@`` from each place anew."""
+    before, at, host = word[0].rpartition("@")
+    user = _USER.search(before) if at else None
+    return f"{before[: user.start()]}{HIDDEN}@{host}" if user else word[0]
 
 
 def secrets(settings: Mapping[str, object]) -> Iterator[str]:
