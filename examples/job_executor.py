@@ -154,6 +154,7 @@ class Executor:
             self.keep(key, ["FAILED", status_details({"reason": f"the handler cannot be started: {error}"})])
 
     async def attend(self, handler: Handler, reported: Any) -> None:
+        """Wait until the handler has ended, or end it when its time or its execution is over; keep the outcome."""
         over = asyncio.create_task(self.watch(handler, reported))
         try:
             while not (handler.exited.done() or over.done()):
@@ -197,7 +198,6 @@ class Executor:
     async def deliver(self) -> None:
         """Send the outcome; unless that was told just now, ask whether the service still means the same execution."""
         if sent := self.loop.time() < self.certain or await self.is_ours():
-            self.certain = 0.0
             await self.update(*self.outcome)
         logging.info("%s: %s%s", self.execution[0]["job_id"], self.outcome[0], "" if sent else ", but it is gone")
         self.execution = self.outcome = None

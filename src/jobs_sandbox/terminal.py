@@ -97,16 +97,18 @@ class DumbPainter:
                 write_out("\n")
             await in_thread(write)
             if self._prompting:
-                self._shown = self._typed()
-                write_out(self._prompt + self._shown)
+                self._show_again()
 
     async def suspend(self) -> None:
         """Suspend the program from its prompt, which is shown again when the program goes on."""
         async with self._writing:
             async with in_terminal():
                 os.kill(0, signal.SIGTSTP)
-            self._shown = self._typed()
-            write_out(self._prompt + self._shown)
+            self._show_again()
+
+    def _show_again(self) -> None:
+        self._shown = self._typed()
+        write_out(self._prompt + self._shown)
 
     async def begin(self) -> None:
         """Show an empty prompt."""

@@ -12,12 +12,11 @@ from prompt_toolkit.formatted_text.utils import split_lines
 from prompt_toolkit.lexers import Lexer
 
 from jobs_sandbox.colours import json_parts
+from jobs_sandbox.documents import LIMIT
 from jobs_sandbox.executions import Executions
 from jobs_sandbox.guide import complete
 
 _FILE = "file://"
-# A job document has no more characters; Pygments takes seconds for a megabyte, and would at every key.
-_LONGEST = 2**15
 
 
 class TableCompleter(Completer):
@@ -61,7 +60,8 @@ class DocumentLexer(Lexer):
         """The styled parts of each line."""
         text = document.text
         begin = next((index for index, character in enumerate(text) if character in "{["), len(text))
-        begin = begin if len(text) - begin <= _LONGEST else len(text)
+        if len(text) - begin > LIMIT:  # no job document; Pygments takes seconds for a megabyte, and would at every key
+            begin = len(text)
         parts = [(f"fg:ansi{colour}" if colour else "", part) for colour, part in json_parts(text[begin:])]
         lines = list(split_lines([("", text[:begin]), *parts]))
         return lambda number: lines[number] if number < len(lines) else []

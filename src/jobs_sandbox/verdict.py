@@ -40,11 +40,12 @@ def too_late(job_id: str, expected: str, seen: str | None, seconds: float) -> Re
     It is ``""`` if there is no such execution, and None if that was never answered.
     """
     message = f"the execution of {job_id} is not {expected} after {seconds:g} s: "
+    longer = f"give it longer: `expect {job_id} {expected} <seconds>`."
     if seen is None:
         return RequestFailed(
             f"{message}no answer came",
             cause="the time is too short for one question, or the control plane cannot be reached",
-            next_step=f"give it longer: `expect {job_id} {expected} <seconds>`.",
+            next_step=longer,
         )
     if not seen:
         return RequestFailed(
@@ -56,7 +57,7 @@ def too_late(job_id: str, expected: str, seen: str | None, seconds: float) -> Re
         "QUEUED": "no device has started it: none is connected, or it did not hear of the job and did not ask",
         "IN_PROGRESS": "the device is still at it, hangs, or never reported the end",
     }
-    next_step = f"look at what the device prints, or give it longer: `expect {job_id} {expected} <seconds>`."
+    next_step = f"look at what the device prints, or {longer}"
     return RequestFailed(f"{message}it is {seen}", cause=causes.get(seen, ""), next_step=next_step)
 
 

@@ -50,7 +50,7 @@ ROOMS = {
     "signals": "",
     "terminal": "threads",
     "threads": "",
-    "typing_aids": "colours executions guide",
+    "typing_aids": "colours documents executions guide",
     "verdict": "blocks errors executions",
     "waiting": "blocks errors verdict",
 }
