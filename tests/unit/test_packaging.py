@@ -78,6 +78,12 @@ def test_bounds() -> None:
     assert [it for it in requires("awsiotsdk") or [] if it.startswith("awscrt==")]
 
 
+def test_boto3_of_ministack() -> None:
+    """The local extra names the boto3 that goes with MiniStack's botocore, so that no other has to be tried."""
+    (botocore,) = (it for it in requires("ministack") or [] if it.startswith("botocore=="))
+    assert f"boto3=={botocore.removeprefix('botocore==')}" in PROJECT["optional-dependencies"]["local"]
+
+
 def test_the_name_on_the_index() -> None:
     """Nobody is told to install this by its name alone, which is not ours on the index: anyone could register it."""
     folders = ("src", "docs", "examples", "policies", "benchmarks", ".github")
