@@ -66,7 +66,9 @@ class Command(NamedTuple):
 def _command_or_none(value: str) -> str:
     command = named(value)
     if command is None:
-        raise UsageError(f"there is no command {short(value)}{nearest(value, COMMANDS) or '.'}")
+        raise UsageError(
+            f"there is no command {short(value)}{nearest(value, COMMANDS) or '.'}", next_step="help lists them all."
+        )
     return command.name
 
 

@@ -53,7 +53,10 @@ def _read(path: str) -> str:
         reason = "a path has no such characters"
     except OSError as error:
         reason = error.strerror or str(error)
-    raise UsageError(f"the job document {short(path)} cannot be read: {reason}")
+    raise UsageError(
+        f"the job document {short(path)} cannot be read: {reason}",
+        next_step="name a file of JSON text; a path without / or ~ before it begins where this was started.",
+    )
 
 
 def _first_bytes(path: str, count: int) -> bytes:

@@ -50,6 +50,10 @@ class RequestFailed(SandboxError):
         self.uncertain = uncertain
 
 
+class Throttled(RequestFailed):
+    """The service takes no more requests for the moment; nothing was carried out."""
+
+
 class NotFound(RequestFailed):
     """The service knows no such thing, job or job execution, or does not know it yet."""
 

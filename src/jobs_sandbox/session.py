@@ -74,7 +74,11 @@ class Session:
             self.executions.attempt(*attempt)
         running = Running(self, invocation)
         if not invocation.is_answered:
-            await invocation.run(running)
+            try:
+                await invocation.run(running)
+            except KeyboardInterrupt:
+                self._console.warning(f"no longer waiting: `{invocation.label}` was interrupted.")
+                raise
             return
         task = self._keep(asyncio.create_task(invocation.run(running)))
         try:

@@ -44,7 +44,7 @@ def too_late(job_id: str, expected: str, seen: str | None, seconds: float) -> Re
     if seen is None:
         return RequestFailed(
             f"{message}no answer came",
-            cause="the time is too short for one question, or the control plane cannot be reached",
+            cause="the time is too short for one question, or the control plane cannot be reached or throttles",
             next_step=longer,
         )
     if not seen:

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from jobs_sandbox.blocks import STREAM_TOPICS, Block
-from jobs_sandbox.errors import NotFound, RequestFailed
+from jobs_sandbox.errors import NotFound, RequestFailed, Throttled
 from jobs_sandbox.verdict import is_as_expected, status_of, too_late
 
 _ASK_AGAIN = 1.0  # seconds, while no event arrives
@@ -102,6 +102,8 @@ class Waiting:
         asking = asyncio.ensure_future(describe())
         try:
             return asking.result() if await self.until(asking, seconds) else None
+        except Throttled:
+            return None
         except RequestFailed as error:
             if not error.uncertain:  # else it may work a moment later
                 raise

@@ -158,7 +158,7 @@ def test_mistakes(line: str, what: str) -> None:
         ("update-job-execution a/b FAILED", f"usage: {UPDATE_USAGE}"),
         ("delete-job Job1 Job2", "usage: delete-job <jobId>"),
         ("wait x", "usage: wait <seconds | EventTitle> [timeout]"),
-        ("help me", "usage: help [command]"),
+        ("help me", "help lists them all."),
         ("cancel-job Job1 now", "usage: cancel-job <jobId> [force]"),
         ('{"a": 1}', "put `create-job <jobId>` before it."),
         ("create-job J doc.json", "file://doc.json reads it from that file."),

@@ -207,10 +207,11 @@ def test_document_at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     ],
 )
 def test_unreadable_files(path: str, reason: str) -> None:
-    """A file that cannot be read is named, with the reason."""
-    what = mistake(f"file://{path}").message
-    assert what.startswith("the job document '")
-    assert what.endswith(f"cannot be read: {reason}")
+    """A file that cannot be read is named, with the reason and where paths begin."""
+    error = mistake(f"file://{path}")
+    assert error.message.startswith("the job document '")
+    assert error.message.endswith(f"cannot be read: {reason}")
+    assert "begins where this was started" in error.next_step
 
 
 @pytest.mark.parametrize("kind", ["pipe", "link to it"])

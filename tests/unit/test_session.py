@@ -356,13 +356,16 @@ async def test_interrupted(patient: FakeRun) -> None:
     assert "\n(late answer to: update-job-execution Job1)\n" in await patient.screen.stdout()
 
 
-@pytest.mark.parametrize("line", ["wait 600", "wait JobExecutionsChangedEvent"])
-async def test_interrupted_wait(patient: FakeRun, line: str) -> None:
-    """Ctrl-C ends a ``wait``; no answer will come of it, and none is promised."""
+@pytest.mark.parametrize(
+    ("line", "label"),
+    [("wait 600", "wait"), ("wait JobExecutionsChangedEvent", "wait"), ("expect Job1 FAILED 600", "expect Job1")],
+)
+async def test_interrupted_wait(patient: FakeRun, line: str, label: str) -> None:
+    """Ctrl-C ends what only waits, and says so; no answer will come of it, and none is promised."""
     asyncio.get_running_loop().call_later(0.02, patient.session.waiting.interrupt)
     with pytest.raises(KeyboardInterrupt):
         await patient.session.run(line)
-    assert await patient.screen.stderr() == ""
+    assert await patient.screen.stderr() == f"no longer waiting: `{label}` was interrupted.\n"
 
 
 async def test_an_interrupt_counts_once(run: FakeRun) -> None:

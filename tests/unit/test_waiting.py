@@ -8,7 +8,7 @@ import pytest
 
 from jobs_sandbox import waiting as waiting_module
 from jobs_sandbox.blocks import Block
-from jobs_sandbox.errors import NotFound, RequestFailed
+from jobs_sandbox.errors import NotFound, RequestFailed, Throttled
 from jobs_sandbox.verdict import is_as_expected, too_late
 from jobs_sandbox.waiting import Waiting
 from tests.unit.fakes import TIMEOUT, until
@@ -91,12 +91,13 @@ async def test_another_end(waiting: Waiting) -> None:
         (block("IN_PROGRESS"), "it is IN_PROGRESS"),
         (NotFound("no such job"), "there is none"),
         (RequestFailed("the network", uncertain=True), "no answer came"),
+        (Throttled("slow down"), "no answer came"),
     ],
 )
 async def test_a_status_that_is_not(
     waiting: Waiting, monkeypatch: pytest.MonkeyPatch, outcome: Block | Exception, seen: str
 ) -> None:
-    """What it last saw is told when the time is over; no execution yet, or an answer that is lost, is waited out."""
+    """What it last saw is told when the time is over; no execution yet, no answer, or throttling is waited out."""
     monkeypatch.setattr(waiting_module, "_ASK_AGAIN", 0.01)
     describe = Describe(outcome)
     began = time.monotonic()

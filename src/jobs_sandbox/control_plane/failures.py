@@ -9,7 +9,7 @@ from botocore import exceptions as boto
 from botocore.parsers import ResponseParserError
 
 from jobs_sandbox.control_plane.transport import NotAsDocumented
-from jobs_sandbox.errors import AlreadyExists, NotFound, RequestFailed
+from jobs_sandbox.errors import AlreadyExists, NotFound, RequestFailed, Throttled
 from jobs_sandbox.redaction import redact
 from jobs_sandbox.settings import Settings
 
@@ -164,7 +164,15 @@ _WRONG_KEYS = _Words(
     "`aws sts get-caller-identity` shows which credentials are used; `aws configure` sets them.",
 )
 _WRONG_CLOCK = _Words("the clock of this machine is wrong", "set it right; `date` shows it.")
+_THROTTLED = _Words("more requests in a second than AWS IoT takes from an account", "try again in a moment.")
+# CancelJob has no error of its own for a job in the wrong state
+# (https://docs.aws.amazon.com/iot/latest/apireference/API_CancelJob.html).
+_NOT_CANCELED = _Words(
+    "probably the job has ended already: it is canceled or completed",
+    "get-pending-job-executions shows what is still pending; delete-job deletes a job that has ended.",
+)
 _BY_CODE = {
+    "ThrottlingException": _THROTTLED,
     "ExpiredTokenException": _EXPIRED,
     "ExpiredToken": _EXPIRED,
     "UnrecognizedClientException": _WRONG_KEYS,
@@ -198,7 +206,8 @@ def _from_service(action: str, error: Any, attempts: Sequence[bool], hidden: Ite
         return NotFound(said, uncertain=uncertain)  # perhaps the first attempt to delete it succeeded
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     words = _refused(action, code, message, status)
-    return RequestFailed(said, cause=words.cause, next_step=words.next_step, uncertain=uncertain)
+    kind = Throttled if words is _THROTTLED else RequestFailed
+    return kind(said, cause=words.cause, next_step=words.next_step, uncertain=uncertain)
 
 
 def _refused(action: str, code: str, message: str, status: int) -> _Words:
@@ -206,6 +215,8 @@ def _refused(action: str, code: str, message: str, status: int) -> _Words:
         return _denied(action, message)
     if "Signature expired" in message or "Signature not yet current" in message:
         return _WRONG_CLOCK
+    if (action, code) == ("iot:CancelJob", "InvalidRequestException"):
+        return _NOT_CANCELED
     if code in _BY_CODE:
         return _BY_CODE[code]
     if status >= HTTPStatus.TOO_MANY_REQUESTS:

@@ -8,6 +8,7 @@ from jobs_sandbox.errors import RequestFailed, StartError
 from jobs_sandbox.settings import Settings
 
 _ATTACH = "attach policies/device-policy.json, filled in, to the certificate."
+_RECONNECTING = "it is being restored: try again when it is back; if it stays down, check the network and the endpoint."
 _HINTS = {
     mqtt5.DisconnectReasonCode.SESSION_TAKEN_OVER: "another client connected with the same client id: ",
     mqtt5.DisconnectReasonCode.SERVER_SHUTTING_DOWN: "the endpoint is shutting down: ",
@@ -94,7 +95,7 @@ def unanswered(topic: str, seconds: float, broken: str) -> RequestFailed:
     """
     message = f"no answer within {seconds:g} s"
     if broken:
-        return RequestFailed(message, cause=broken, uncertain=True)
+        return RequestFailed(message, cause=broken, next_step=_RECONNECTING, uncertain=True)
     # AWS IoT answers a publish or a subscription that it refuses; a message that the device may not have, it drops.
     return RequestFailed(
         message,
@@ -111,7 +112,8 @@ def request_failed(topic: str, error: Any, seconds: float, broken: str) -> Reque
     if name == "TIMEOUT":
         return unanswered(topic, seconds, broken)
     if broken:
-        return RequestFailed(f"the request failed with the connection: {error.name}", cause=broken, uncertain=True)
+        message = f"the request failed with the connection: {error.name}"
+        return RequestFailed(message, cause=broken, next_step=_RECONNECTING, uncertain=True)
     # The SDK keeps the reason codes of PUBACK and SUBACK to itself; that of a policy is by far the most frequent.
     missing = {
         "PUBLISH_FAILURE": f"iot:Publish on topic/{topic}",

@@ -18,7 +18,7 @@ from tests.unit.control_plane.conftest import SETTINGS, Connect
 
 JOB_ARN = f"{ARN}:job/Job1"
 DENIED = refusal(403, "AccessDeniedException")
-THROTTLED = refusal(429, "ThrottlingException")
+THROTTLED = refusal(400, "ThrottlingException")
 HANG_UP = b""
 
 OPERATIONS: dict[str, Callable[[ControlPlane], object]] = {
@@ -154,7 +154,7 @@ def test_its_own_job_already_exists(plane: ControlPlane, service: Control, lost:
 @pytest.mark.parametrize(
     ("first", "uncertain"),
     [(HANG_UP, True), (Answer(500), True), (Answer(502), True), (THROTTLED, False)],
-    ids=["cut", "500", "502", "429"],
+    ids=["cut", "500", "502", "throttled"],
 )
 def test_an_earlier_attempt(
     plane: ControlPlane,

@@ -6,7 +6,7 @@ import pytest
 from botocore import exceptions as boto
 
 from jobs_sandbox.control_plane.failures import explain
-from jobs_sandbox.errors import RequestFailed
+from jobs_sandbox.errors import RequestFailed, Throttled
 from jobs_sandbox.settings import Settings
 
 SETTINGS = Settings("endpoint", "cert", "key", "us-east-1", "T", "test-1")
@@ -108,11 +108,29 @@ def test_limit() -> None:
     assert "10 jobs may be in deletion" in refusal("LimitExceededException", "no", 409).cause
 
 
+def test_throttled() -> None:
+    """Too many requests, to AWS IoT a 400, are told as that, and as nothing that stays."""
+    error = refusal("ThrottlingException", "The rate exceeds the limit.", 400)
+    assert isinstance(error, Throttled)
+    assert (error.cause, error.next_step) == (
+        "more requests in a second than AWS IoT takes from an account",
+        "try again in a moment.",
+    )
+
+
+def test_canceled_already() -> None:
+    """For a job that has ended, CancelJob has no error of its own; the hint is for CancelJob alone."""
+    error = refusal("InvalidRequestException", "no", 400, action="iot:CancelJob")
+    assert "has ended already" in error.cause
+    assert "delete-job" in error.next_step
+    assert not refusal("InvalidRequestException", "no", 400).cause
+
+
 @pytest.mark.parametrize(
     ("code", "status", "next_step"),
     [
         ("InvalidRequestException", 400, ""),
-        ("ThrottlingException", 429, "try again in a moment."),
+        ("SlowDown", 429, "try again in a moment."),
         ("InternalFailureException", 500, "try again in a moment."),
         ("ServiceUnavailableException", 503, "try again in a moment."),
     ],
