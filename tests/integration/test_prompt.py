@@ -280,19 +280,21 @@ def test_interrupted_while_a_command_waits(broker: Broker, open_terminal: Open) 
 
 
 def test_wait_and_interrupt(broker: Broker, open_terminal: Open) -> None:
-    """``wait`` ends with its event, or with Ctrl-C."""
+    """``wait`` ends with its event, or with Ctrl-C, which is told."""
     terminal = open_terminal()
     for line in ("wait 600", "wait JobExecutionsChangedEvent 600"):
         terminal.send(line + ENTER)
         terminal.wait_text(f" │ {line}: ")
         terminal.send(CTRL_C)
         terminal.wait_prompt()
+    interrupted = "no longer waiting: `wait` was interrupted."
+    assert terminal.text().count(interrupted) == 2
     terminal.send("wait JobExecutionsChangedEvent 600" + ENTER)
     terminal.wait_text(" stops waiting")
     broker.publish("notify", event(1))
     terminal.wait_for(lambda: shown(1) in terminal.raw)
     terminal.wait_prompt()
-    assert "no longer waiting" not in terminal.text()
+    assert terminal.text().count(interrupted) == 2
 
 
 # What stands above the prompt
