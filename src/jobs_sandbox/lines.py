@@ -9,6 +9,8 @@ from jobs_sandbox.json_text import open_brackets
 _LONGEST = 2**17
 # A document begins with a word that begins so; with a quote, too, when someone means to quote it as for a shell.
 _BEGIN = re.compile(r"""(?<!\S)[{\["']""")
+# No command begins so: it is what is left of a document that was closed too early.
+_REST = re.compile(r"""\s*[}\],"]""")
 
 
 class LineJoiner:
@@ -42,8 +44,13 @@ class LineJoiner:
 def logical_lines(text: str) -> list[str]:
     """Pasted or edited text → commands."""
     joiner = LineJoiner()
-    commands = [joiner.add(line) for line in text.split("\n")]
-    return [command for command in [*commands, joiner.rest()] if command is not None]
+    commands: list[str] = []
+    for command in [*(joiner.add(line) for line in text.split("\n")), joiner.rest()]:
+        if command is not None and commands and _REST.match(command) and _document(commands[-1]):
+            commands[-1] += f"\n{command}"
+        elif command is not None:
+            commands.append(command)
+    return commands
 
 
 def is_open_document(text: str) -> bool:
@@ -62,5 +69,10 @@ def split(text: str) -> tuple[str, str]:
 
 def _opened(line: str) -> int:
     """How many brackets a command leaves open."""
-    begin = None if line.lstrip().startswith("#") else _BEGIN.search(line)
-    return open_brackets(line[begin.start() :]) if begin else 0
+    return open_brackets(_document(line))
+
+
+def _document(command: str) -> str:
+    """The document of a command, and what follows it; ``""`` if it has none."""
+    begin = None if command.lstrip().startswith("#") else _BEGIN.search(command)
+    return command[begin.start() :] if begin else ""

@@ -74,6 +74,12 @@ def test_a_huge_line_is_not_open() -> None:
         ['{\n"a": 1\n}', "help"],
         ["creat-job J {\nquit\n}", "help"],
         ["# {", "help"],
+        ['create-job J {\n"a": {"b": 1}}\n  "c": [\n2]\n}', "help"],
+        ['create-job J {"a": 1}\n, "b": 2}\n]', "create-job K {}"],
+        ["# {", "}"],
+        ["help", '"c": 2'],
+        ["help", "}"],
+        ["create-job J {}", "", "}"],
     ],
 )
 def test_logical_lines(lines: list[str]) -> None:
