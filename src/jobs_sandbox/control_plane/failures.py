@@ -168,7 +168,7 @@ _THROTTLED = _Words("more requests in a second than AWS IoT takes from an accoun
 # CancelJob has no error of its own for a job in the wrong state
 # (https://docs.aws.amazon.com/iot/latest/apireference/API_CancelJob.html).
 _NOT_CANCELED = _Words(
-    "probably the job has ended already: it is canceled or completed",
+    "the job has ended already: it is canceled or completed",
     "get-pending-job-executions shows what is still pending; delete-job deletes a job that has ended.",
 )
 _BY_CODE = {
