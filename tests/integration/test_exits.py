@@ -112,10 +112,10 @@ def test_a_terminal_that_closes(tmp_path: Path) -> None:
     """When the terminal window is closed, the program and its AWS IoT end."""
     with Terminal(["--local"], {"TMPDIR": str(tmp_path), "XDG_STATE_HOME": str(tmp_path / "state")}) as terminal:
         terminal.wait_prompt()
-        program = psutil.Process(terminal.child.pid)
-        service = program.children()
-        terminal.child.close(force=False)
-        assert gone(program)
+        service = psutil.Process(terminal.child.pid).children()
+        assert service
+        terminal.hang_up()
+        _until(lambda: not terminal.child.isalive())
         assert all(gone(process) for process in service)
     _until(lambda: [path.name for path in tmp_path.iterdir()] == ["state"])
 

@@ -1,6 +1,7 @@
 """The installed program in a pseudo-terminal, with pyte as the screen."""
 
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -47,11 +48,18 @@ class Terminal:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.child.close(force=True)
+        if self.child.isalive():
+            self.child.kill(signal.SIGKILL)
+            self.child.wait()  # pexpect alone would give it 0.1 s, of a busy machine too
+        self.child.close()
 
     def _answer(self, data: str) -> None:
         with suppress(OSError):
             os.write(self.child.child_fd, data.encode())
+
+    def hang_up(self) -> None:
+        """Close the terminal as its window would, without a signal of our own."""
+        self.child.ptyproc.fileobj.close()
 
     def send(self, keys: str) -> None:
         """Type; ``\\r`` is Enter, ``\\x03`` Ctrl-C, ``\\x04`` Ctrl-D."""
