@@ -20,7 +20,7 @@ from tests.support.terminal import Terminal
 SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 
 
-def gone(process: psutil.Process, patience: float = 5) -> bool:
+def gone(process: psutil.Process, patience: float = 15) -> bool:
     """Whether the process ends in time."""
     with suppress(psutil.NoSuchProcess):
         process.wait(patience)
@@ -103,7 +103,7 @@ def test_killed_outright(tmp_path: Path) -> None:
         service = children(program)
         assert service
         program.process.kill()
-        program.process.wait(5)
+        program.process.wait(15)
         assert all(gone(process) for process in service)
     _until(lambda: not list(tmp_path.iterdir()))
 

@@ -173,7 +173,7 @@ def test_nothing_is_left_of_what_cannot_be_started(thing: Thing, handlers: Handl
     jobs = [thing.create() for _ in range(5)]
     with Executor(handlers, thing.connection()) as executor:
         thing.wait(jobs[-1], "FAILED")
-        until(lambda: not psutil.Process(executor.process.pid).children(), patience=3)
+        until(lambda: not psutil.Process(executor.process.pid).children())
 
 
 def test_details_are_cut_to_what_aws_takes(thing: Thing, handlers: Handlers) -> None:
@@ -267,7 +267,7 @@ def test_a_handler_that_stops_its_group(thing: Thing, handlers: Handlers) -> Non
     jobs = [thing.create(), thing.create()]
     with Executor(handlers, thing.connection()) as executor:
         thing.wait(jobs[1], "SUCCEEDED")
-        until(lambda: not psutil.Process(executor.process.pid).children(), patience=3)
+        until(lambda: not psutil.Process(executor.process.pid).children())
         assert executor.terminate() == 0
 
 
