@@ -125,8 +125,7 @@ async def test_quit(sandbox: FakeSession) -> None:
 
 
 def exists(*, retried: bool) -> AlreadyExists:
-    error = AlreadyExists("exists", next_step="choose another job id")
-    return error.replace(retried=retried, job_arn="arn:job")
+    return AlreadyExists("exists", next_step="choose another job id", retried=retried, job_arn="arn:job")
 
 
 async def create(sandbox: FakeSession, error: Exception, document: str = '{"a": [1]}') -> Exception | None:
