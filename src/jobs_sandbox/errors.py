@@ -51,7 +51,7 @@ class RequestFailed(SandboxError):
 
 
 class Throttled(RequestFailed):
-    """The service takes no more requests for the moment."""
+    """The service takes no more requests for the moment; nothing was carried out."""
 
 
 class NotFound(RequestFailed):
@@ -67,8 +67,10 @@ class AlreadyExists(RequestFailed):
 
     """
 
-    def __init__(self, message: str, *, next_step: str, retried: bool, job_arn: str) -> None:
-        super().__init__(message, next_step=next_step)
+    def __init__(
+        self, message: str, *, cause: str = "", next_step: str = "", retried: bool = False, job_arn: str = ""
+    ) -> None:
+        super().__init__(message, cause=cause, next_step=next_step)
         self.retried = retried
         self.job_arn = job_arn
 

@@ -125,7 +125,8 @@ async def test_quit(sandbox: FakeSession) -> None:
 
 
 def exists(*, retried: bool) -> AlreadyExists:
-    return AlreadyExists("exists", next_step="choose another job id", retried=retried, job_arn="arn:job")
+    error = AlreadyExists("exists", next_step="choose another job id")
+    return error.replace(retried=retried, job_arn="arn:job")
 
 
 async def create(sandbox: FakeSession, error: Exception, document: str = '{"a": [1]}') -> Exception | None:
