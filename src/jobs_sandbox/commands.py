@@ -186,7 +186,7 @@ COMMANDS: dict[str, Command] = {
             (),
             handlers.connection,
             "connection",
-            "Connection",
+            "Connection; its client_id is this program's own, and another client needs another",
         ),
         Command(
             "stop-device",

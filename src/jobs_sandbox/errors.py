@@ -51,7 +51,7 @@ class RequestFailed(SandboxError):
 
 
 class Throttled(RequestFailed):
-    """The service takes no more requests for the moment; nothing was carried out."""
+    """The service takes no more requests for the moment."""
 
 
 class NotFound(RequestFailed):
@@ -75,6 +75,15 @@ class AlreadyExists(RequestFailed):
         self.job_arn = job_arn
 
 
+_AFTER_REJECTION = {
+    "ResourceNotFound": "get-pending-job-executions shows what there is; on AWS, a moment after create-job.",
+    "TerminalStateReached": "`expect <jobId> SUCCEEDED` shows how it has ended.",
+    "InvalidStateTransition": "executionState shows its status: what has ended stays so, and a device cannot cancel.",
+    "VersionMismatch": "executionState shows its version; without expectedVersion, any is updated.",
+    "RequestThrottled": "try again in a moment.",
+}
+
+
 class Rejected(SandboxError):
     """The Jobs service answered a data plane request on its ``…/rejected`` topic.
 
@@ -87,6 +96,7 @@ class Rejected(SandboxError):
 
     def __init__(self, body: dict[str, object] | None, payload: bytes) -> None:
         reason = "it cannot be read" if body is None else f"{body.get('code')}: {body.get('message')}"
-        super().__init__(f"the service rejected the request: {reason}")
+        next_step = _AFTER_REJECTION.get(str((body or {}).get("code")), "")
+        super().__init__(f"the service rejected the request: {reason}", next_step=next_step)
         self.body = body
         self.payload = payload

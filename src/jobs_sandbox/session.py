@@ -204,7 +204,13 @@ class Running:
         if event is None:
             await session.waiting.for_seconds(seconds)
         else:
-            await session.waiting.for_event(event, session.thing, seconds)
+            try:
+                await session.waiting.for_event(event, session.thing, seconds)
+            except RequestFailed as error:
+                if session.state != "reconnecting":
+                    raise
+                step = "wait again when it is back; what changed meanwhile will be shown as MissedChanges."
+                raise error.replace(cause="the connection is down", next_step=step) from error.__cause__
 
     async def expect(self, job_id: str, status: str, seconds: float | None) -> None:
         """Wait until this thing's execution of a job has that status, as the control plane sees it, and show it."""

@@ -7,6 +7,11 @@ from jobs_sandbox.blocks import Block
 from jobs_sandbox.errors import RequestFailed
 from jobs_sandbox.executions import TERMINAL
 
+_NOT_BY_THE_DEVICE = {
+    "CANCELED": "an operator canceled the job or this execution",
+    "REMOVED": "the thing is no target of the job any more",
+}
+
 
 def status_of(described: Block) -> str:
     """The status in a DescribeJobExecutionOutput."""
@@ -24,12 +29,13 @@ def is_as_expected(described: Block, job_id: str, expected: str) -> bool:
     if status == expected:
         return True
     if status in TERMINAL:
+        details = _details(described.body or {})
+        told = f"its statusDetails: {json.dumps(details, ensure_ascii=False) if details else 'none'}"
+        look = "" if status in _NOT_BY_THE_DEVICE else "look at what the device does with this document, and "
         raise RequestFailed(
             f"the execution of {job_id} ended as {status}, not {expected}",
-            cause=f"its statusDetails: {json.dumps(details, ensure_ascii=False)}"
-            if (details := _details(described.body or {}))
-            else "not told: its statusDetails are empty",
-            next_step="look at what the device does with this document, and create a new job: this execution stays so.",
+            cause=_NOT_BY_THE_DEVICE.get(status, f"a timer ran out; {told}" if status == "TIMED_OUT" else told),
+            next_step=f"{look}create a new job: this execution stays so.",
         )
     return False
 
@@ -54,10 +60,14 @@ def too_late(job_id: str, expected: str, seen: str | None, seconds: float) -> Re
             next_step="create-job creates one; on AWS its execution appears a moment later.",
         )
     causes = {
-        "QUEUED": "no device has started it: none is connected, or it did not hear of the job and did not ask",
-        "IN_PROGRESS": "the device is still at it, hangs, or never reported the end",
+        "QUEUED": "no device has started it: none is connected, it did not hear of the job and did not ask, its policy "
+        "refuses that, or another execution is in front",
+        "IN_PROGRESS": "cancel-job leaves it alone unless forced: the device may end it, and delete-job removes it"
+        if expected == "CANCELED"
+        else "the device is still at it, hangs, or never reported the end",
     }
-    next_step = f"look at what the device prints, or {longer}"
+    front = "`describe-job-execution $next` shows what is in front; " if seen == "QUEUED" else ""
+    next_step = f"{front}look at what the device prints, or {longer}"
     return RequestFailed(f"{message}it is {seen}", cause=causes.get(seen, ""), next_step=next_step)
 
 

@@ -77,7 +77,7 @@ def test_broker_gone_for_a_while(broker: Broker) -> None:
         r"connection lost: .*AWS_IO_SOCKET_CLOSED\)\n"
         r"cannot reconnect yet: .*AWS_IO_SOCKET_CONNECTION_REFUSED\); trying on\n"
         r"line 1: no answer within 1 s\n  likely cause: the connection is down: .*REFUSED\)\n"
-        r"  next: it is being restored: .*\n"
+        r"  next: repeat this when it has reconnected, .*\n"
         r"line 2: no answer within 1 s\n  likely cause: the connection is down: .*REFUSED\)\n"
         r"  next: its outcome is unknown, it may have been carried out: .update.* Job1 FAILED. again tells: .*\.\n"
         r"reconnected after \d+\.\d s, \d+ failed attempts\n",

@@ -26,3 +26,19 @@ def test_rejected(body: dict[str, object] | None, what: str) -> None:
     error = Rejected(body, b"x")
     assert error.message == f"the service rejected the request: {what}"
     assert (error.body, error.payload) == (body, b"x")
+    assert error.next_step == ""
+
+
+@pytest.mark.parametrize(
+    ("code", "step"),
+    [
+        ("ResourceNotFound", "get-pending-job-executions"),
+        ("TerminalStateReached", "`expect <jobId> SUCCEEDED`"),
+        ("InvalidStateTransition", "stays so"),
+        ("VersionMismatch", "without expectedVersion"),
+        ("RequestThrottled", "try again"),
+    ],
+)
+def test_after_a_rejection(code: str, step: str) -> None:
+    """What a device meets often comes with what to do next."""
+    assert step in Rejected({"code": code, "message": "no"}, b"x").next_step

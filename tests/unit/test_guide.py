@@ -65,7 +65,8 @@ def test_help_of_a_command() -> None:
         "  show what a second client needs to connect",
         "",
         "  example: connection",
-        "  prints: Connection",
+        "  prints: Connection; its client_id is this program's own, and another",
+        "          client needs another",
     ]
 
 

@@ -447,6 +447,14 @@ async def test_wait_in_vain(impatient: FakeRun) -> None:
     assert caught.value.cause.endswith("iot:Receive on topic/$aws/things/T/jobs/notify-next")
 
 
+async def test_wait_while_the_connection_is_down(impatient: FakeRun) -> None:
+    """While the connection is down, no policy is to blame."""
+    impatient.session.connection("reconnecting", "")
+    with pytest.raises(RequestFailed, match="no JobExecutionsChangedEvent within 0 s") as caught:
+        await impatient.session.run("wait JobExecutionsChangedEvent 0")
+    assert (caught.value.cause, "MissedChanges" in caught.value.next_step) == ("the connection is down", True)
+
+
 async def test_other_events_do_not_prolong_the_wait(patient: FakeRun) -> None:
     """However many other events come, the time for the one that is waited for is over when it is over."""
 

@@ -201,10 +201,36 @@ def test_too_late_tells_what_to_do_next(seen: str | None) -> None:
     assert error.cause
     assert error.next_step
     assert ("`expect Job1 SUCCEEDED <seconds>`" in error.next_step) == (seen != "")
+    assert ("`describe-job-execution $next`" in error.next_step) == (seen == "QUEUED")
+
+
+def test_canceled_without_force() -> None:
+    """An execution in progress, though its job is canceled: no time that is given to it makes it CANCELED."""
+    assert "unless forced" in too_late("Job1", "CANCELED", "IN_PROGRESS", 3).cause
 
 
 def test_another_end_tells_what_to_do_next() -> None:
     """An execution that has ended stays so."""
+    assert "create a new job" in another_end("FAILED").next_step
+
+
+def another_end(status: str) -> RequestFailed:
     with pytest.raises(RequestFailed) as caught:
-        is_as_expected(Block("DescribeJobExecutionOutput", {"status": "FAILED"}), "Job1", "SUCCEEDED")
-    assert "create a new job" in caught.value.next_step
+        is_as_expected(Block("DescribeJobExecutionOutput", {"status": status}), "Job1", "SUCCEEDED")
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("status", "cause", "by_the_device"),
+    [
+        ("CANCELED", "an operator canceled the job or this execution", False),
+        ("REMOVED", "the thing is no target of the job any more", False),
+        ("TIMED_OUT", "a timer ran out; its statusDetails: none", True),
+        ("REJECTED", "its statusDetails: none", True),
+    ],
+)
+def test_who_ended_it(status: str, cause: str, by_the_device: bool) -> None:  # noqa: FBT001 - a parameter
+    """The device is blamed for what a device does."""
+    error = another_end(status)
+    assert error.cause == cause
+    assert ("look at what the device does" in error.next_step) is by_the_device

@@ -203,7 +203,10 @@ def _from_service(action: str, error: Any, attempts: Sequence[bool], hidden: Ite
         next_step = "choose another job id, or delete that job first."
         return AlreadyExists(said, next_step=next_step, retried=uncertain, job_arn=arn)
     if code == "ResourceNotFoundException":
-        return NotFound(said, uncertain=uncertain)  # perhaps the first attempt to delete it succeeded
+        cause = "another id, region or account than it was created with; or it has been deleted"
+        next_step = "get-pending-job-executions shows the jobs that this thing has to do."
+        # Perhaps the first attempt to delete it succeeded.
+        return NotFound(said, cause=cause, next_step=next_step, uncertain=uncertain)
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     words = _refused(action, code, message, status)
     kind = Throttled if words is _THROTTLED else RequestFailed

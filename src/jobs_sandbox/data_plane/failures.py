@@ -7,8 +7,14 @@ from awscrt import mqtt5
 from jobs_sandbox.errors import RequestFailed, StartError
 from jobs_sandbox.settings import Settings
 
-_ATTACH = "attach policies/device-policy.json, filled in, to the certificate."
-_RECONNECTING = "it is being restored: try again when it is back; if it stays down, check the network and the endpoint."
+_ATTACH = (
+    "allow it in a policy of the certificate (with --local, in the FILE of --policy); policies/device-policy.json has "
+    "all that this program needs."
+)
+_RECONNECTING = (
+    "repeat this when it has reconnected, which it goes on trying. If it never does: the network is down, or the "
+    "endpoint was a --local that has ended; start that again."
+)
 _HINTS = {
     mqtt5.DisconnectReasonCode.SESSION_TAKEN_OVER: "another client connected with the same client id: ",
     mqtt5.DisconnectReasonCode.SERVER_SHUTTING_DOWN: "the endpoint is shutting down: ",

@@ -126,6 +126,8 @@ def test_not_found(plane: ControlPlane, action: str) -> None:
     error = failure(plane, action)
     assert isinstance(error, NotFound)
     assert error.message == f"{action} failed: ResourceNotFoundException: no"
+    assert "it has been deleted" in error.cause
+    assert "get-pending-job-executions" in error.next_step
     assert not error.uncertain
 
 

@@ -449,7 +449,7 @@ async def test_failed_with_the_connection(
         sdk.fails(name, 0)
         refused = await asked.refused()
         assert refused.cause.startswith(cause)
-        assert "try again when it is back" in refused.next_step
+        assert "repeat this when it has reconnected" in refused.next_step
         assert refused.uncertain
 
 
