@@ -178,6 +178,9 @@ async def test_a_rejection_has_a_colour_of_its_own() -> None:
     with pytest.raises(Rejected):
         await run.session.run("describe-job-execution Job1")
     assert (await screen.stdout()).startswith("\x1b[31m─── Service Request Rejected ─")
+    run.data.outcome = UPDATED
+    await run.session.run("update-job-execution Job1 SUCCEEDED")
+    assert "\x1b[31m─── UpdateJobExecutionResult ─" not in await screen.stdout()
     await screen.console.close()
 
 
