@@ -29,6 +29,15 @@ def test_rejected(body: dict[str, object] | None, what: str) -> None:
     assert error.next_step == ""
 
 
+def test_replace() -> None:
+    """A changed copy says what is new, keeps the rest with what caused it, and leaves the error as it is."""
+    error = RequestFailed("what", uncertain=True)
+    error.__cause__ = ValueError("why")
+    changed = error.replace(message="other")
+    assert (str(changed), changed.uncertain, changed.__cause__) == ("other", True, error.__cause__)
+    assert (str(error), error.message) == ("what", "what")
+
+
 @pytest.mark.parametrize(
     ("code", "step"),
     [
