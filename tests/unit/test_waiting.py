@@ -214,10 +214,16 @@ def test_another_end_tells_what_to_do_next() -> None:
     assert "create a new job" in another_end("FAILED").next_step
 
 
-def another_end(status: str) -> RequestFailed:
+def another_end(status: str, **body: object) -> RequestFailed:
     with pytest.raises(RequestFailed) as caught:
-        is_as_expected(Block("DescribeJobExecutionOutput", {"status": status}), "Job1", "SUCCEEDED")
+        is_as_expected(Block("DescribeJobExecutionOutput", {"status": status} | body), "Job1", "SUCCEEDED")
     return caught.value
+
+
+def test_what_the_device_told() -> None:
+    """The device's own words on the end are shown as it wrote them, however the service wraps them."""
+    for details in ({"detailsMap": {"why": "zu heiß"}}, {"why": "zu heiß"}):
+        assert another_end("FAILED", statusDetails=details).cause == 'its statusDetails: {"why": "zu heiß"}'
 
 
 @pytest.mark.parametrize(

@@ -123,6 +123,7 @@ def test_canceled_already() -> None:
     error = refusal("InvalidRequestException", "no", 400, action="iot:CancelJob")
     assert "has ended already" in error.cause
     assert "delete-job" in error.next_step
+    assert not isinstance(error, Throttled)
     assert not refusal("InvalidRequestException", "no", 400).cause
 
 
