@@ -63,18 +63,18 @@ class Command(NamedTuple):
         return " ".join([self.name, *(parameter.name for parameter in self.parameters)])
 
 
-def _command_or_none(value: str) -> str:
-    command = named(value)
+def _known(what_is_not: str, name: str) -> Command:
+    command = named(name)
     if command is None:
         raise UsageError(
-            f"there is no command {short(value)}{nearest(value, COMMANDS) or '.'}", next_step="help lists them all."
+            f"{what_is_not} {short(name)}{nearest(name, COMMANDS) or '.'}", next_step="help lists them all."
         )
-    return command.name
+    return command
 
 
 _COMMAND = Parameter(
     "[command]",
-    _command_or_none,
+    lambda value: _known("there is no command", value).name,
     "the name of one, to have it explained",
     lambda _: ((command.name, command.summary) for command in COMMANDS.values()),
     required=False,
@@ -268,13 +268,9 @@ def parse(line: str) -> Invocation | None:
     name, rest = split(line)
     if not name or name.startswith("#"):
         return None
-    command = named(name)
-    if command is None:
-        if name.startswith(("{", "[")):
-            raise UsageError("a job document alone is no command.", next_step="put `create-job <jobId>` before it.")
-        raise UsageError(
-            f"unknown command {short(name)}{nearest(name, COMMANDS) or '.'}", next_step="help lists them all."
-        )
+    if name.startswith(("{", "[")):
+        raise UsageError("a job document alone is no command.", next_step="put `create-job <jobId>` before it.")
+    command = _known("unknown command", name)
     try:
         return Invocation(command, _arguments(command, rest))
     except UsageError as error:

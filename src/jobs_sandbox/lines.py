@@ -44,13 +44,15 @@ class LineJoiner:
 def logical_lines(text: str) -> list[str]:
     """Pasted or edited text → commands."""
     joiner = LineJoiner()
-    commands: list[str] = []
+    commands: list[list[str]] = []
     for command in [*(joiner.add(line) for line in text.split("\n")), joiner.rest()]:
-        if command is not None and commands and _REST.match(command) and _document(commands[-1]):
-            commands[-1] += f"\n{command}"
-        elif command is not None:
-            commands.append(command)
-    return commands
+        if command is None:
+            continue
+        if commands and _REST.match(command) and _begin(commands[-1][0]):
+            commands[-1].append(command)
+        else:
+            commands.append([command])
+    return ["\n".join(parts) for parts in commands]
 
 
 def is_open_document(text: str) -> bool:
@@ -69,10 +71,10 @@ def split(text: str) -> tuple[str, str]:
 
 def _opened(line: str) -> int:
     """How many brackets a command leaves open."""
-    return open_brackets(_document(line))
+    begin = _begin(line)
+    return open_brackets(line[begin.start() :]) if begin else 0
 
 
-def _document(command: str) -> str:
-    """The document of a command, and what follows it; ``""`` if it has none."""
-    begin = None if command.lstrip().startswith("#") else _BEGIN.search(command)
-    return command[begin.start() :] if begin else ""
+def _begin(command: str) -> re.Match[str] | None:
+    """Where the document of a command begins, if it has one."""
+    return None if command.lstrip().startswith("#") else _BEGIN.search(command)

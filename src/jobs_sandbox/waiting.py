@@ -102,10 +102,8 @@ class Waiting:
         asking = asyncio.ensure_future(describe())
         try:
             return asking.result() if await self.until(asking, seconds) else None
-        except Throttled:
-            return None
         except RequestFailed as error:
-            if not error.uncertain:  # else it may work a moment later
+            if not (error.uncertain or isinstance(error, Throttled)):  # else it may work a moment later
                 raise
             return None
         finally:

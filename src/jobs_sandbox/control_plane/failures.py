@@ -164,7 +164,6 @@ _WRONG_KEYS = _Words(
     "`aws sts get-caller-identity` shows which credentials are used; `aws configure` sets them.",
 )
 _WRONG_CLOCK = _Words("the clock of this machine is wrong", "set it right; `date` shows it.")
-_THROTTLED = _Words("more requests in a second than AWS IoT takes from an account", "try again in a moment.")
 # CancelJob has no error of its own for a job in the wrong state
 # (https://docs.aws.amazon.com/iot/latest/apireference/API_CancelJob.html).
 _NOT_CANCELED = _Words(
@@ -172,7 +171,6 @@ _NOT_CANCELED = _Words(
     "get-pending-job-executions shows what is still pending; delete-job deletes a job that has ended.",
 )
 _BY_CODE = {
-    "ThrottlingException": _THROTTLED,
     "ExpiredTokenException": _EXPIRED,
     "ExpiredToken": _EXPIRED,
     "UnrecognizedClientException": _WRONG_KEYS,
@@ -207,10 +205,12 @@ def _from_service(action: str, error: Any, attempts: Sequence[bool], hidden: Ite
         next_step = "get-pending-job-executions shows the jobs that this thing has to do."
         # Perhaps the first attempt to delete it succeeded.
         return NotFound(said, cause=cause, next_step=next_step, uncertain=uncertain)
+    if code == "ThrottlingException":
+        cause = "more requests in a second than AWS IoT takes from an account"
+        return Throttled(said, cause=cause, next_step="try again in a moment.", uncertain=uncertain)
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     words = _refused(action, code, message, status)
-    kind = Throttled if words is _THROTTLED else RequestFailed
-    return kind(said, cause=words.cause, next_step=words.next_step, uncertain=uncertain)
+    return RequestFailed(said, cause=words.cause, next_step=words.next_step, uncertain=uncertain)
 
 
 def _refused(action: str, code: str, message: str, status: int) -> _Words:
