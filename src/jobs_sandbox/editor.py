@@ -27,13 +27,21 @@ async def edited(text: str) -> str:
     """
     command = _editor()
     started: list[subprocess.Popen[bytes]] = []
+    left: list[bool] = []
+
+    def begin(process: "subprocess.Popen[bytes]") -> None:
+        started.append(process)
+        if left:  # who waits for it was cancelled while it started
+            process.terminate()
+
     try:
         with TemporaryDirectory() as folder:
             path = Path(folder, "line.json")
             async with in_terminal():
                 try:
-                    return await in_thread(lambda: _edit(command, text, path, started.append))
+                    return await in_thread(lambda: _edit(command, text, path, begin))
                 finally:
+                    left.append(True)
                     for process in started:  # one that has ended does not mind
                         process.terminate()
     except UnicodeDecodeError:

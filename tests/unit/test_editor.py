@@ -2,6 +2,8 @@
 
 import asyncio
 import os
+import subprocess
+import threading
 from pathlib import Path
 
 import pytest
@@ -96,6 +98,26 @@ async def test_an_editor_ends_with_us(as_editor: Path) -> None:
     await asyncio.wait({task})
     await until(lambda: _is_dead(pid))
     assert sorted(os.listdir(as_editor.parent)) == sorted([as_editor.name, pid.name])
+
+
+async def test_who_is_cancelled_while_it_starts(as_editor: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An editor that runs before its start was told ends as well."""
+    script_of(as_editor, '#!/bin/sh\necho $$ > "$0.pid"\nexec sleep 60\n')
+    cancelled, start = threading.Event(), subprocess.Popen
+
+    def slow_start(command: list[str]) -> "subprocess.Popen[bytes]":
+        process = start(command)
+        cancelled.wait(TIMEOUT)
+        return process
+
+    monkeypatch.setattr(subprocess, "Popen", slow_start)
+    task = asyncio.create_task(result("help"))
+    pid = Path(f"{as_editor}.pid")
+    await until(lambda: pid.exists() and pid.read_text().endswith("\n"))
+    task.cancel()
+    await asyncio.wait({task})
+    cancelled.set()
+    await until(lambda: _is_dead(pid))
 
 
 def _is_dead(pid: Path) -> bool:
