@@ -30,7 +30,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from tests.support.account import Account, Device, running_account
 from tests.support.program import environment
 
-from jobs_sandbox.local.embedded import ministack_settings
+from jobs_sandbox.local.service import ministack_settings
 
 PROGRAM = [str(Path(sys.executable).with_name("jobs-sandbox"))]
 BARE = [sys.executable, str(Path(__file__).with_name("bare.py"))]

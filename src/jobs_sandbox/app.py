@@ -9,16 +9,16 @@ import sys
 from contextlib import AsyncExitStack, suppress
 from typing import Any, TextIO
 
-from jobs_sandbox.console import Console
-from jobs_sandbox.errors import RequestFailed, StartError
-from jobs_sandbox.formatting import ESCAPE_UNENCODABLE
-from jobs_sandbox.joining import join_fields
+from jobs_sandbox.core.errors import RequestFailed, StartError
+from jobs_sandbox.core.joining import join_fields
+from jobs_sandbox.core.settings import Settings, new_client_id
+from jobs_sandbox.core.threads import in_thread
 from jobs_sandbox.local import REGION
-from jobs_sandbox.script import read_lines, run_script
-from jobs_sandbox.session import Session
-from jobs_sandbox.settings import Settings, new_client_id
+from jobs_sandbox.session.session import Session
 from jobs_sandbox.signals import Loop, Signals
-from jobs_sandbox.threads import in_thread
+from jobs_sandbox.ui.console import Console
+from jobs_sandbox.ui.formatting import ESCAPE_UNENCODABLE
+from jobs_sandbox.ui.script import read_lines, run_script
 
 OK, FAILED = 0, 1
 _LOCAL = "A local AWS IoT runs; to join it from another terminal: `connection`."
@@ -95,7 +95,7 @@ async def _work(options: argparse.Namespace, console: Console, signals: Signals)
         finally:
             stack.callback(signals.leave)  # the first that happens at the end
         if _is_terminal(sys.stdin, os.O_WRONLY) and _is_terminal(sys.stdout, os.O_RDONLY):
-            from jobs_sandbox.repl import Repl
+            from jobs_sandbox.ui.prompt import Repl
 
             repl = Repl(session, console, settings)
             signals.interrupt = repl.interrupt
@@ -134,8 +134,8 @@ async def _start_local(options: argparse.Namespace, console: Console, stack: Asy
         StartError: with the cause.
 
     """
-    from jobs_sandbox.local.embedded import isolate, starting_local_iot
     from jobs_sandbox.local.policies import read_policy
+    from jobs_sandbox.local.service import isolate, starting_local_iot
 
     policy = None if options.policy is None else read_policy(options.policy)
     manager = starting_local_iot(options.local, policy=policy)
@@ -232,7 +232,7 @@ async def _start_device(
         StartError: it cannot be started.
 
     """
-    from jobs_sandbox.device import Device, device_environment
+    from jobs_sandbox.device.process import Device, device_environment
 
     session.device = device = Device(
         command=command,

@@ -93,7 +93,7 @@ class _Parser(argparse.ArgumentParser):
             _complain(message)
 
     def error(self, message: str) -> NoReturn:
-        from jobs_sandbox.redaction import without_users  # only a mistake needs it
+        from jobs_sandbox.core.redaction import without_users  # only a mistake needs it
 
         told = f"jobs-sandbox: {without_users(message)}"
         self.exit(USAGE_ERROR, f"{told}\n  usage: {_USAGE}\n  next: jobs-sandbox --help explains each.\n")

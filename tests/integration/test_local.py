@@ -14,7 +14,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from jobs_sandbox import LocalIoT, local_iot
-from jobs_sandbox.errors import StartError
+from jobs_sandbox.core.errors import StartError
 from jobs_sandbox.local import HOST
 from tests.support.account import PATIENCE, ROOT, Account, Device
 from tests.support.raw_device import RawDevice

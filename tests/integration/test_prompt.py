@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 
-from jobs_sandbox.blocks import Block
-from jobs_sandbox.formatting import block_text
+from jobs_sandbox.core.blocks import Block
+from jobs_sandbox.ui.formatting import block_text
 from tests.support.broker import Broker, Request, accept, never
 from tests.support.program import COMMAND
 from tests.support.terminal import PATIENCE, PROMPT, Terminal

@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 
 from jobs_sandbox import cli
-from jobs_sandbox.commands import COMMANDS
-from jobs_sandbox.formatting import header
-from jobs_sandbox.guide import help_lines
+from jobs_sandbox.commands.command import COMMANDS
+from jobs_sandbox.commands.completion import help_lines
+from jobs_sandbox.ui.formatting import header
 from tests.support import readme
 from tests.support.account import ROOT as ROOT_KEYS
 from tests.support.account import Account

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 from jobs_sandbox.control_plane.client import new_client
 from jobs_sandbox.local import ACCOUNT, REGION
-from jobs_sandbox.local.embedded import LocalIoT, local_iot
 from jobs_sandbox.local.policies import fill_in, shipped_policy
+from jobs_sandbox.local.service import LocalIoT, local_iot
 
 ROOT = ("test", "test")
 PATIENCE = 15.0  # seconds

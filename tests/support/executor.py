@@ -12,7 +12,7 @@ from typing import Any, Self
 
 import psutil
 
-from jobs_sandbox.local.embedded import LocalIoT
+from jobs_sandbox.local.service import LocalIoT
 from tests.support.account import Device
 from tests.support.broker import THING, Broker, Request
 from tests.support.program import environment

@@ -13,8 +13,8 @@ from typing import Any
 import psutil
 
 from jobs_sandbox.local import HOST, REGION
-from jobs_sandbox.local import ministack as child
-from jobs_sandbox.local.embedded import LocalIoT, ministack_settings
+from jobs_sandbox.local.child import __main__ as child
+from jobs_sandbox.local.service import LocalIoT, ministack_settings
 from tests.support.account import PATIENCE, Account
 from tests.support.program import environment
 

@@ -5,11 +5,11 @@ import io
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from jobs_sandbox.blocks import REJECTED, Block
-from jobs_sandbox.console import Console
-from jobs_sandbox.errors import Rejected
-from jobs_sandbox.planes import ControlPlane, DataPlane, Deliver
-from jobs_sandbox.session import Session
+from jobs_sandbox.core.blocks import REJECTED, Block
+from jobs_sandbox.core.errors import Rejected
+from jobs_sandbox.core.protocols import ControlPlane, DataPlane, Deliver
+from jobs_sandbox.session.session import Session
+from jobs_sandbox.ui.console import Console
 
 TIMEOUT = 10  # seconds, for what certainly comes
 

@@ -18,13 +18,13 @@ from typing import Any, Self, TextIO
 import pytest
 
 from jobs_sandbox import app
-from jobs_sandbox.blocks import Block
 from jobs_sandbox.cli import parse
-from jobs_sandbox.console import Console
-from jobs_sandbox.errors import RequestFailed, StartError
-from jobs_sandbox.local.embedded import LocalIoT
-from jobs_sandbox.planes import Listener
-from jobs_sandbox.settings import Settings
+from jobs_sandbox.core.blocks import Block
+from jobs_sandbox.core.errors import RequestFailed, StartError
+from jobs_sandbox.core.protocols import Listener
+from jobs_sandbox.core.settings import Settings
+from jobs_sandbox.local.service import LocalIoT
+from jobs_sandbox.ui.console import Console
 from tests.unit.fakes import TIMEOUT, FakeControl, FakeData
 
 FIVE = ["host", "cert.pem", "key.pem", "us-east-1", "Thing"]
@@ -92,7 +92,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setattr("jobs_sandbox.data_plane.diagnosis.check_files", lambda _: world.warning)
     monkeypatch.setattr("jobs_sandbox.control_plane.client.ControlPlane", FakeControlPlane)
     monkeypatch.setattr("jobs_sandbox.data_plane.client.DataPlane", FakeDataPlane)
-    monkeypatch.setattr("jobs_sandbox.local.embedded.starting_local_iot", fake_local)
+    monkeypatch.setattr("jobs_sandbox.local.service.starting_local_iot", fake_local)
     return world
 
 
@@ -340,7 +340,7 @@ def test_start_before_local_is_there(
         yield
 
     if step == "launch":
-        monkeypatch.setattr("jobs_sandbox.local.embedded.starting_local_iot", hung)
+        monkeypatch.setattr("jobs_sandbox.local.service.starting_local_iot", hung)
     world.on_ready = hanging
     monkeypatch.setattr(app, "_LOCAL_TIMEOUT", 0.05)
     assert streams.run(options(arguments=["--local"])) == 143
@@ -389,7 +389,7 @@ devices: list[FakeDevice] = []
 @pytest.fixture
 def _device(monkeypatch: pytest.MonkeyPatch) -> None:
     devices.clear()
-    monkeypatch.setattr("jobs_sandbox.device.Device", FakeDevice)
+    monkeypatch.setattr("jobs_sandbox.device.process.Device", FakeDevice)
 
 
 @pytest.mark.usefixtures("_device")
@@ -709,7 +709,7 @@ prompts: list[FakeRepl] = []
 @pytest.fixture
 def _prompt(monkeypatch: pytest.MonkeyPatch) -> None:
     prompts.clear()
-    monkeypatch.setattr("jobs_sandbox.repl.Repl", FakeRepl)
+    monkeypatch.setattr("jobs_sandbox.ui.prompt.Repl", FakeRepl)
 
 
 @pytest.mark.usefixtures("_prompt")

@@ -12,7 +12,7 @@ import pytest
 
 from jobs_sandbox import __version__, cli
 from jobs_sandbox.cli import parse
-from jobs_sandbox.commands import COMMANDS
+from jobs_sandbox.commands.command import COMMANDS
 
 FIVE = ["host", "cert.pem", "key.pem", "us-east-1", "Thing"]
 
@@ -259,7 +259,7 @@ def test_help_loads_nothing_heavy() -> None:
         "ministack",
         "ssl",
         "dataclasses",
-        "jobs_sandbox.commands",
+        "jobs_sandbox.commands.command",
     }
 
 

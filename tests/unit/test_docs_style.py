@@ -7,8 +7,8 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from jobs_sandbox.commands import COMMANDS, Command
-from jobs_sandbox.guide import help_lines
+from jobs_sandbox.commands.command import COMMANDS, Command
+from jobs_sandbox.commands.completion import help_lines
 from tests.support.readme import PAGES, README, ROOT
 
 TESTS = Path(__file__).parents[1]

@@ -102,7 +102,7 @@ def test_what_is_imported_is_declared(package: str) -> None:
     imported = {
         name
         for path in source.rglob("*.py")
-        if (path.parent == source / "local") == bool(package)
+        if (source / "local" in path.parents) == bool(package)
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.Import | ast.ImportFrom)
         for name in ([alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module or ""])

@@ -1,1 +1,1 @@
-"""The control plane's wing: AWS IoT over HTTPS, as an operator uses it. The only importer of boto3 and botocore."""
+"""AWS IoT over HTTPS, as an operator uses it. The only importer of boto3."""

@@ -12,12 +12,12 @@ import boto3
 import botocore.session
 from botocore.config import Config
 
-from jobs_sandbox.blocks import Block
 from jobs_sandbox.control_plane import failures
 from jobs_sandbox.control_plane.transport import EXCHANGE, Exchange, NotAsDocumented, send
-from jobs_sandbox.errors import NotFound, RequestFailed
-from jobs_sandbox.redaction import secrets, url_secrets
-from jobs_sandbox.settings import Settings
+from jobs_sandbox.core.blocks import Block
+from jobs_sandbox.core.errors import NotFound, RequestFailed
+from jobs_sandbox.core.redaction import secrets, url_secrets
+from jobs_sandbox.core.settings import Settings
 
 
 class ControlPlane:

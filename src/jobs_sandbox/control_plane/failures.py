@@ -9,9 +9,9 @@ from botocore import exceptions as boto
 from botocore.parsers import ResponseParserError
 
 from jobs_sandbox.control_plane.transport import NotAsDocumented
-from jobs_sandbox.errors import AlreadyExists, NotFound, RequestFailed, Throttled
-from jobs_sandbox.redaction import redact
-from jobs_sandbox.settings import Settings
+from jobs_sandbox.core.errors import AlreadyExists, NotFound, RequestFailed, Throttled
+from jobs_sandbox.core.redaction import redact
+from jobs_sandbox.core.settings import Settings
 
 
 class CodeNeeded(Exception):

@@ -16,7 +16,7 @@ import urllib3
 from botocore import exceptions as boto
 from botocore.awsrequest import AWSResponse
 
-from jobs_sandbox import json_text
+from jobs_sandbox.core import json_text
 
 _CHUNK = 1 << 16
 _LARGEST = 1 << 20  # bytes; what AWS IoT answers is some kB at most

@@ -1,1 +1,1 @@
-"""The data plane's wing: AWS IoT over MQTT, as a device uses it. The only importer of awscrt and awsiot."""
+"""AWS IoT over MQTT, as a device uses it. The only importer of awscrt and awsiot."""

@@ -19,16 +19,16 @@ from awscrt.exceptions import AwsCrtError
 from awscrt.mqtt_request_response import ClientOptions
 from awsiot import iotjobs, mqtt5_client_builder
 
-from jobs_sandbox.blocks import REJECTED, STREAM_TOPICS, Block
-from jobs_sandbox.data_plane.connection import Connection
+from jobs_sandbox.core.blocks import REJECTED, STREAM_TOPICS, Block
+from jobs_sandbox.core.protocols import Deliver, Listener
+from jobs_sandbox.core.settings import Settings
+from jobs_sandbox.data_plane.connection_log import Connection
 from jobs_sandbox.data_plane.diagnosis import explain_connection
 from jobs_sandbox.data_plane.failures import connection_cause, error_name, not_built, not_connected
-from jobs_sandbox.data_plane.messages import to_block
 from jobs_sandbox.data_plane.nodelay import send_at_once
+from jobs_sandbox.data_plane.payloads import to_block
 from jobs_sandbox.data_plane.requests import DESCRIBE_EXECUTION, GET_PENDING, START, UPDATE_EXECUTION, Requests
 from jobs_sandbox.data_plane.streams import Streams
-from jobs_sandbox.planes import Deliver, Listener
-from jobs_sandbox.settings import Settings
 
 # Silence is noticed within 15 s: a ping after 10 s without traffic, and 5 s to answer it. AWS IoT may insist on
 # 30 s in its CONNACK, and the SDK then obeys: 35 s.

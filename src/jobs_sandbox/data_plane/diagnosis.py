@@ -13,9 +13,9 @@ import stat
 from collections.abc import Callable
 from typing import TypeVar
 
-from jobs_sandbox.errors import StartError
-from jobs_sandbox.settings import Settings
-from jobs_sandbox.threads import in_thread
+from jobs_sandbox.core.errors import StartError
+from jobs_sandbox.core.settings import Settings
+from jobs_sandbox.core.threads import in_thread
 
 T = TypeVar("T")
 _TIMEOUT = 2.0  # seconds, for each step of a diagnosis

@@ -4,8 +4,8 @@ from typing import Any
 
 from awscrt import mqtt5
 
-from jobs_sandbox.errors import RequestFailed, StartError
-from jobs_sandbox.settings import Settings
+from jobs_sandbox.core.errors import RequestFailed, StartError
+from jobs_sandbox.core.settings import Settings
 
 _ATTACH = (
     "allow it in a policy of the certificate (with --local, in the FILE of --policy); policies/device-policy.json has "

@@ -8,12 +8,12 @@ from typing import Any, NamedTuple
 from awscrt import mqtt5
 from awscrt.exceptions import AwsCrtError
 
-from jobs_sandbox.blocks import REJECTED, Block
-from jobs_sandbox.data_plane.connection import Connection
+from jobs_sandbox.core.blocks import REJECTED, Block
+from jobs_sandbox.core.errors import Rejected, RequestFailed
+from jobs_sandbox.core.protocols import Deliver
+from jobs_sandbox.data_plane.connection_log import Connection
 from jobs_sandbox.data_plane.failures import request_failed, unanswered
-from jobs_sandbox.data_plane.messages import DESCRIBE, PENDING, START_NEXT, UPDATE, client_token, to_block
-from jobs_sandbox.errors import Rejected, RequestFailed
-from jobs_sandbox.planes import Deliver
+from jobs_sandbox.data_plane.payloads import DESCRIBE, PENDING, START_NEXT, UPDATE, client_token, to_block
 
 _REMEMBERED = 10  # failed requests whose answer may still come
 

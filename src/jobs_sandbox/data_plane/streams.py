@@ -7,11 +7,11 @@ from typing import Any
 from awscrt.mqtt_request_response import SubscriptionStatusEventType
 from awsiot import ServiceStreamOptions, iotjobs
 
-from jobs_sandbox.blocks import CHANGED, NEXT_CHANGED, STREAM_TOPICS
-from jobs_sandbox.data_plane.connection import Connection
+from jobs_sandbox.core.blocks import CHANGED, NEXT_CHANGED, STREAM_TOPICS
+from jobs_sandbox.core.errors import StartError
+from jobs_sandbox.core.settings import Settings
+from jobs_sandbox.data_plane.connection_log import Connection
 from jobs_sandbox.data_plane.failures import stream_refused
-from jobs_sandbox.errors import StartError
-from jobs_sandbox.settings import Settings
 
 
 class Streams:

@@ -1,4 +1,4 @@
-"""The wing of ``--local``: an embedded AWS IoT. The only importer of MiniStack."""
+"""The embedded AWS IoT of ``--local``. The only importer of MiniStack."""
 
 HOST = "127.0.0.1"
 ACCOUNT = "000000000000"

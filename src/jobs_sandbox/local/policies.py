@@ -4,8 +4,8 @@ import json
 from importlib.resources import files
 from pathlib import Path
 
-from jobs_sandbox import json_text
-from jobs_sandbox.errors import StartError
+from jobs_sandbox.core import json_text
+from jobs_sandbox.core.errors import StartError
 from jobs_sandbox.local import ACCOUNT, REGION
 
 LONGEST = 2048  # characters without blanks, as AWS counts: "Policy document size", AWS IoT Core quotas

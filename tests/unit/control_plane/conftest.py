@@ -9,7 +9,7 @@ import pytest
 
 from jobs_sandbox.control_plane import client
 from jobs_sandbox.control_plane.client import ControlPlane
-from jobs_sandbox.settings import Settings
+from jobs_sandbox.core.settings import Settings
 from tests.support.control import ARN, Control
 
 SETTINGS = Settings("endpoint", "cert", "key", "us-east-1", "T", "test-1", timeout=2)

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from jobs_sandbox import planes
-from jobs_sandbox.blocks import Block
 from jobs_sandbox.control_plane.client import ControlPlane, load, new_client
-from jobs_sandbox.errors import AlreadyExists, NotFound, RequestFailed
-from jobs_sandbox.settings import Settings
+from jobs_sandbox.core import protocols as planes
+from jobs_sandbox.core.blocks import Block
+from jobs_sandbox.core.errors import AlreadyExists, NotFound, RequestFailed
+from jobs_sandbox.core.settings import Settings
 from tests.support import servers
 from tests.support.control import ARN, NOT_FOUND, NOW, Answer, Control, Request, refusal
 from tests.unit.control_plane.conftest import SETTINGS, Connect

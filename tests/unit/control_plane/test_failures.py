@@ -6,8 +6,8 @@ import pytest
 from botocore import exceptions as boto
 
 from jobs_sandbox.control_plane.failures import explain
-from jobs_sandbox.errors import RequestFailed, Throttled
-from jobs_sandbox.settings import Settings
+from jobs_sandbox.core.errors import RequestFailed, Throttled
+from jobs_sandbox.core.settings import Settings
 
 SETTINGS = Settings("endpoint", "cert", "key", "us-east-1", "T", "test-1")
 JOB_ARN = "arn:aws:iot:us-east-1:000000000000:job/Job1"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from jobs_sandbox.control_plane.client import ControlPlane
-from jobs_sandbox.errors import RequestFailed
+from jobs_sandbox.core.errors import RequestFailed
 from tests.support import servers
 from tests.support.control import Answer, Control, Request
 from tests.unit.control_plane.conftest import SETTINGS, Connect

@@ -11,7 +11,7 @@ import pytest
 import trustme
 
 from jobs_sandbox.control_plane.client import ControlPlane
-from jobs_sandbox.errors import NotFound, RequestFailed
+from jobs_sandbox.core.errors import NotFound, RequestFailed
 from tests.support.control import ARN, Answer, Control
 from tests.support.servers import answering, server_tls, serving
 from tests.unit.control_plane.conftest import Connect

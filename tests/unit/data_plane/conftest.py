@@ -3,9 +3,9 @@
 import pytest
 from awsiot import iotjobs, mqtt5_client_builder
 
+from jobs_sandbox.core.errors import StartError
+from jobs_sandbox.core.settings import Settings
 from jobs_sandbox.data_plane import client
-from jobs_sandbox.errors import StartError
-from jobs_sandbox.settings import Settings
 from tests.unit.data_plane.fakes import FakeListener, FakeSdk
 
 

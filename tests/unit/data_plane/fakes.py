@@ -15,9 +15,9 @@ from awscrt.exceptions import AwsCrtError
 from awscrt.mqtt_request_response import SubscriptionStatusEventType as Status
 from awsiot import V2ServiceException, iotjobs
 
-from jobs_sandbox.blocks import CHANGED, NEXT_CHANGED, Block
+from jobs_sandbox.core.blocks import CHANGED, NEXT_CHANGED, Block
+from jobs_sandbox.core.settings import Settings
 from jobs_sandbox.data_plane.client import DataPlane
-from jobs_sandbox.settings import Settings
 
 SETTINGS = Settings("host", "cert", "key", "region", "Thing", "test-1", port=1, ca_file="ca", timeout=60)
 JOBS = "$aws/things/Thing/jobs/"

@@ -7,12 +7,12 @@ import pytest
 from awscrt import mqtt5
 from awscrt.exceptions import AwsCrtError
 
-from jobs_sandbox import planes
-from jobs_sandbox.blocks import CHANGED, NEXT_CHANGED, Block
+from jobs_sandbox.core import protocols as planes
+from jobs_sandbox.core.blocks import CHANGED, NEXT_CHANGED, Block
+from jobs_sandbox.core.errors import StartError
+from jobs_sandbox.core.settings import Settings
 from jobs_sandbox.data_plane import client
 from jobs_sandbox.data_plane.client import DataPlane
-from jobs_sandbox.errors import StartError
-from jobs_sandbox.settings import Settings
 from tests.unit.data_plane.fakes import HANGUP, SETTINGS, FakeListener, FakeSdk, asynchronous, settle, started
 
 

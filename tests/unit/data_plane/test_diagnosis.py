@@ -17,10 +17,10 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import PrivateFormat
 
+from jobs_sandbox.core.errors import StartError
+from jobs_sandbox.core.settings import Settings
 from jobs_sandbox.data_plane import diagnosis
 from jobs_sandbox.data_plane.diagnosis import check_files, explain_connection
-from jobs_sandbox.errors import StartError
-from jobs_sandbox.settings import Settings
 from tests.support.servers import (
     HOST,
     Behaviour,

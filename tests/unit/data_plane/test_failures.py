@@ -4,8 +4,8 @@ import pytest
 from awscrt import mqtt5
 from awscrt.exceptions import AwsCrtError
 
+from jobs_sandbox.core.errors import StartError
 from jobs_sandbox.data_plane.failures import connection_cause, error_name, not_built, not_connected
-from jobs_sandbox.errors import StartError
 from tests.unit.data_plane.fakes import HANGUP, SETTINGS
 
 

@@ -11,10 +11,10 @@ import pytest
 from awscrt.exceptions import AwsCrtError
 from awsiot import V2ServiceException, iotjobs
 
-from jobs_sandbox.blocks import REJECTED, Block
+from jobs_sandbox.core.blocks import REJECTED, Block
+from jobs_sandbox.core.errors import Rejected, RequestFailed
+from jobs_sandbox.core.protocols import Deliver
 from jobs_sandbox.data_plane.client import DataPlane
-from jobs_sandbox.errors import Rejected, RequestFailed
-from jobs_sandbox.planes import Deliver
 from tests.unit.data_plane.fakes import JOBS, FakeListener, FakeSdk, asynchronous, settle, started
 
 TOKEN = "token-0000"

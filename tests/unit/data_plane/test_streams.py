@@ -6,9 +6,9 @@ import pytest
 from awscrt.exceptions import AwsCrtError
 from awscrt.mqtt_request_response import SubscriptionStatusEventType as Status
 
-from jobs_sandbox.blocks import CHANGED, NEXT_CHANGED
+from jobs_sandbox.core.blocks import CHANGED, NEXT_CHANGED
+from jobs_sandbox.core.errors import StartError
 from jobs_sandbox.data_plane.client import DataPlane
-from jobs_sandbox.errors import StartError
 from tests.unit.data_plane.fakes import JOBS, RR, SETTINGS, FakeListener, FakeSdk, asynchronous, settle, started
 
 REFUSED = AwsCrtError(1, RR + "SUBSCRIBE_FAILURE", "words")

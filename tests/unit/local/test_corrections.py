@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs_sandbox.local import corrections
+from jobs_sandbox.local.child import corrections
 
 
 def test_the_version_is_the_pinned_one() -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs_sandbox.errors import StartError
+from jobs_sandbox.core.errors import StartError
 from jobs_sandbox.local.policies import check_device_policy, fill_in, read_policy, shipped_policy, unusable
 
 ALLOW = {"Effect": "Allow", "Action": "iot:Connect", "Resource": "*"}

@@ -1,0 +1,1 @@
+"""Commands: how a line is written, checked, completed, explained and carried out."""

@@ -1,0 +1,1 @@
+"""Commands under way, and what was heard from AWS IoT."""
