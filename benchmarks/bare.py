@@ -38,7 +38,9 @@ def main() -> None:
         iot.create_thing(thingName=options.thing)
 
     connected, stopped = threading.Event(), threading.Event()
-    flow_control = mqtt5.ExtendedValidationAndFlowControlOptions.NONE if options.no_flow_control else None
+    flow_control = (
+        mqtt5.ExtendedValidationAndFlowControlOptions.NONE if options.no_flow_control else None
+    )
     client = mqtt5_client_builder.mtls_from_path(
         options.cert,
         options.key,
@@ -55,7 +57,9 @@ def main() -> None:
     jobs = iotjobs.IotJobsClientV2(
         client,
         mqtt_request_response.ClientOptions(
-            max_request_response_subscriptions=4, max_streaming_subscriptions=2, operation_timeout_in_seconds=5
+            max_request_response_subscriptions=4,
+            max_streaming_subscriptions=2,
+            operation_timeout_in_seconds=5,
         ),
     )
 
@@ -64,7 +68,9 @@ def main() -> None:
         operation = create(
             request,
             awsiot.ServiceStreamOptions(
-                incoming_event_listener=lambda event: print(type(event).__name__, event, flush=True),
+                incoming_event_listener=lambda event: print(
+                    type(event).__name__, event, flush=True
+                ),
                 subscription_status_listener=lambda _: standing.set(),
             ),
         )

@@ -39,12 +39,18 @@ KEY = "¤"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=9, help="how often each measure is taken (default: 9)")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--rounds", type=int, default=9, help="how often each measure is taken (default: 9)"
+    )
     rounds = parser.parse_args().rounds
     with tempfile.TemporaryDirectory() as folder, running_account(Path(folder)) as account:
         device = account.device("Bench")
-        env = environment(account.operator("Bench") | {"XDG_STATE_HOME": folder, "TERM": "xterm-256color"})
+        env = environment(
+            account.operator("Bench") | {"XDG_STATE_HOME": folder, "TERM": "xterm-256color"}
+        )
         arguments = account.arguments(device)
         print(f"{'measure':<44}{'program':>10}{'against':>10}   ratio (spread)      goal")
         compare_starts(rounds)
@@ -53,12 +59,17 @@ def main() -> None:
         compare_events(account, device, arguments, env)
 
 
-def row(measure: str, ours: Sequence[float], other: Sequence[float], goal: str, unit: str = "ms") -> None:
+def row(
+    measure: str, ours: Sequence[float], other: Sequence[float], goal: str, unit: str = "ms"
+) -> None:
     """A line of the table: medians, and the ratio of each pair that was taken in turn."""
     ratios = sorted(a / b for a, b in zip(ours, other, strict=True))
     middle = f"{statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})"
     medians = (f"{statistics.median(values):.1f}" for values in (ours, other))
-    print("{:<44}{:>7} {u}{:>7} {u}   {:<20}{}".format(measure, *medians, middle, goal, u=unit), flush=True)
+    print(
+        "{:<44}{:>7} {u}{:>7} {u}   {:<20}{}".format(measure, *medians, middle, goal, u=unit),
+        flush=True,
+    )
 
 
 def timed(command: Sequence[str], script: str = "", env: dict[str, str] | None = None) -> float:
@@ -111,7 +122,10 @@ def compare_local(rounds: int) -> None:
     def answered() -> float:
         began = time.perf_counter()
         with subprocess.Popen(
-            [*PROGRAM, "--local"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+            [*PROGRAM, "--local"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
         ) as local:
             assert local.stdin
             assert local.stdout
@@ -122,11 +136,19 @@ def compare_local(rounds: int) -> None:
 
     def started() -> float:
         """MiniStack by itself, as it is started from a shell, until it accepts connections."""
-        with tempfile.TemporaryDirectory() as folder, socket.create_server(("127.0.0.1", 0)) as control:
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            socket.create_server(("127.0.0.1", 0)) as control,
+        ):
             with socket.create_server(("127.0.0.1", 0)) as mqtt:
-                ports = {"GATEWAY_PORT": control.getsockname()[1], "IOT_MTLS_PORT": mqtt.getsockname()[1]}
+                ports = {
+                    "GATEWAY_PORT": control.getsockname()[1],
+                    "IOT_MTLS_PORT": mqtt.getsockname()[1],
+                }
             control.close()
-            settings = ministack_settings(Path(folder)) | {name: str(port) for name, port in ports.items()}
+            settings = ministack_settings(Path(folder)) | {
+                name: str(port) for name, port in ports.items()
+            }
             began = time.perf_counter()
             with psutil.Popen(
                 [sys.executable, "-m", "ministack"], env=environment(settings), stderr=DEVNULL
@@ -139,7 +161,12 @@ def compare_local(rounds: int) -> None:
 
     whole, own = in_turn(rounds, answered, started)
     over = statistics.median(a - b for a, b in zip(whole, own, strict=True))
-    row("--local to the first answer / MiniStack", whole, own, f"+450 ms at most (is +{over:.0f} ms)")
+    row(
+        "--local to the first answer / MiniStack",
+        whole,
+        own,
+        f"+450 ms at most (is +{over:.0f} ms)",
+    )
 
 
 def _accepts(port: int) -> bool:
@@ -161,7 +188,11 @@ class Watched:
             self._input = self._fd
         else:
             self.process = psutil.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=env
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                env=env,
             )
             self._fd, self._input = self.process.stdout.fileno(), self.process.stdin.fileno()
         threading.Thread(target=self._read, daemon=True).start()
@@ -169,7 +200,9 @@ class Watched:
     def _read(self) -> None:
         with suppress(OSError):
             while chunk := os.read(self._fd, 65536):
-                if b"\x1b[6n" in chunk:  # the prompt asks for the cursor's position, as every terminal can tell
+                if (
+                    b"\x1b[6n" in chunk
+                ):  # the prompt asks for the cursor's position, as every terminal can tell
                     self.send("\x1b[1;1R")
                 self.output += chunk
                 self.stamps.append((len(self.output), time.perf_counter()))
@@ -198,7 +231,9 @@ class Watched:
 
 
 @contextmanager
-def watched(command: Sequence[str], env: dict[str, str], ready: str, *, terminal: bool, ask: str = "") -> Any:
+def watched(
+    command: Sequence[str], env: dict[str, str], ready: str, *, terminal: bool, ask: str = ""
+) -> Any:
     process = Watched(command, env, terminal=terminal)
     try:
         process.send(ask)
@@ -208,7 +243,9 @@ def watched(command: Sequence[str], env: dict[str, str], ready: str, *, terminal
         process.end()
 
 
-def compare_events(account: Account, device: Device, arguments: list[str], env: dict[str, str]) -> None:
+def compare_events(
+    account: Account, device: Device, arguments: list[str], env: dict[str, str]
+) -> None:
     listen = [*BARE, *arguments, "--listen", "--no-flow-control"]
     with (
         watched([*PROGRAM, *arguments], env, "jobs-sandbox>", terminal=True) as screen,
@@ -222,13 +259,31 @@ def compare_events(account: Account, device: Device, arguments: list[str], env: 
             "at most 1.3",
             "MB",
         )
-        row("peak memory on a pipe, after the start", [pipe.peak_memory()], [bare.peak_memory()], "at most 1.3", "MB")
+        row(
+            "peak memory on a pipe, after the start",
+            [pipe.peak_memory()],
+            [bare.peak_memory()],
+            "at most 1.3",
+            "MB",
+        )
         event_latency(account, device, screen, bare)
         echo_latency(account, device, screen)
         for number in range(1250):
             burst(account, device, f"Flood-{number}")
-        row("peak memory in a terminal, after 5,000 events", [screen.peak_memory()], [bare.peak_memory()], "flat", "MB")
-        row("peak memory on a pipe, after 5,000 events", [pipe.peak_memory()], [bare.peak_memory()], "flat", "MB")
+        row(
+            "peak memory in a terminal, after 5,000 events",
+            [screen.peak_memory()],
+            [bare.peak_memory()],
+            "flat",
+            "MB",
+        )
+        row(
+            "peak memory on a pipe, after 5,000 events",
+            [pipe.peak_memory()],
+            [bare.peak_memory()],
+            "flat",
+            "MB",
+        )
 
 
 def burst(account: Account, device: Device, job_id: str) -> None:
@@ -237,7 +292,9 @@ def burst(account: Account, device: Device, job_id: str) -> None:
     account.iot.delete_job(jobId=job_id, force=True)
 
 
-def event_latency(account: Account, device: Device, screen: Watched, bare: Watched, events: int = 200) -> None:
+def event_latency(
+    account: Account, device: Device, screen: Watched, bare: Watched, events: int = 200
+) -> None:
     """How much later an event's block is on the screen than the bare script prints it, typing going on."""
     over = []
     for number in range(events):
@@ -283,7 +340,10 @@ def echo_latency(account: Account, device: Device, screen: Watched, keys: int = 
 def told(measure: str, values: list[float], goal: str) -> None:
     ordered = sorted(values)
     p99 = ordered[min(len(ordered) - 1, int(len(ordered) * 0.99))]
-    print(f"{measure:<54}median {statistics.median(ordered):.1f} ms, p99 {p99:.1f} ms   {goal}", flush=True)
+    print(
+        f"{measure:<54}median {statistics.median(ordered):.1f} ms, p99 {p99:.1f} ms   {goal}",
+        flush=True,
+    )
 
 
 if __name__ == "__main__":

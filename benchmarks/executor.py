@@ -24,7 +24,9 @@ EVENTS = 100
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--jobs", type=int, default=200, help="how many are queued (default: 200)")
     jobs = parser.parse_args().jobs
     with tempfile.TemporaryDirectory() as name, running_account(Path(name)) as account:
@@ -62,7 +64,10 @@ def through_the_queue(account: Account, device: Device, handlers: Handlers, jobs
     with Executor(handlers, connection(account.local, device)) as executor:
         executor.wait_for(f"{last}: SUCCEEDED")
     times = started(handlers)[-jobs:]
-    print(f"{jobs} queued jobs: {(jobs - 1) / (times[-1] - times[0]) * 1e9:.1f} a second   30 at least", flush=True)
+    print(
+        f"{jobs} queued jobs: {(jobs - 1) / (times[-1] - times[0]) * 1e9:.1f} a second   30 at least",
+        flush=True,
+    )
 
 
 def started(handlers: Handlers) -> list[int]:

@@ -44,7 +44,9 @@ class Session:
 
     def __init__(self, rows: int) -> None:
         self._state = tempfile.TemporaryDirectory()
-        self.terminal = Terminal(["--local"], {"XDG_STATE_HOME": self._state.name}, columns=COLUMNS, rows=rows)
+        self.terminal = Terminal(
+            ["--local"], {"XDG_STATE_HOME": self._state.name}, columns=COLUMNS, rows=rows
+        )
 
     def __enter__(self) -> Self:
         self.terminal.wait_prompt()
@@ -69,7 +71,9 @@ class Session:
         before = {title: self.terminal.text().count(f" {title} ") for title in titles}
         self.terminal.send("\r")
         self.terminal.wait_for(
-            lambda: all(self.terminal.text().count(f" {title} ") > before[title] for title in titles)
+            lambda: all(
+                self.terminal.text().count(f" {title} ") > before[title] for title in titles
+            )
         )
         self.terminal.wait_prompt()
         frames.append(self.frame(3.5))
@@ -88,9 +92,13 @@ def record_still() -> Frame:
         session.enter(START, "StartNextJobExecutionResponse")
         session.clear()
         session.enter(UPDATE, "UpdateJobExecutionResult", *EVENTS)
-        session.terminal.wait_for(lambda: "0 queued, 0 in progress" in session.terminal.screen.display[-1])
+        session.terminal.wait_for(
+            lambda: "0 queued, 0 in progress" in session.terminal.screen.display[-1]
+        )
         session.terminal.send("expect Job1 su")
-        session.terminal.wait_for(lambda: any("has done the job" in row for row in session.terminal.screen.display))
+        session.terminal.wait_for(
+            lambda: any("has done the job" in row for row in session.terminal.screen.display)
+        )
         return session.frame()
 
 
@@ -114,7 +122,11 @@ def still_picture(frame: Frame) -> str:
 def animation(frames: list[Frame]) -> str:
     """The frames one after another, for ever; where nothing may move, the last one."""
     total = sum(frame.seconds for frame in frames)
-    style, groups, begin = ["@media (prefers-reduced-motion: reduce) { g { animation: none !important } }"], [], 0.0
+    style, groups, begin = (
+        ["@media (prefers-reduced-motion: reduce) { g { animation: none !important } }"],
+        [],
+        0.0,
+    )
     for number, frame in enumerate(frames):
         start, end = 100 * begin / total, 100 * (begin + frame.seconds) / total
         begin += frame.seconds
@@ -123,9 +135,17 @@ def animation(frames: list[Frame]) -> str:
             f"{start + 0.01:.2f}%, {end - 0.01:.2f}% {{ opacity: 1 }} {end:.2f}%, 100% {{ opacity: 0 }} }}"
         )
         opacity = int(frame is frames[-1])
-        groups += [f'<g opacity="{opacity}" style="animation: f{number} {total:g}s infinite">', *_cells(frame), "</g>"]
+        groups += [
+            f'<g opacity="{opacity}" style="animation: f{number} {total:g}s infinite">',
+            *_cells(frame),
+            "</g>",
+        ]
     title = "<title>jobs-sandbox: the life of a job, from its creation to its end</title>"
-    return _document([title, f"<style>{' '.join(style)}</style>"], groups, max(len(frame.rows) for frame in frames))
+    return _document(
+        [title, f"<style>{' '.join(style)}</style>"],
+        groups,
+        max(len(frame.rows) for frame in frames),
+    )
 
 
 def _document(head: list[str], body: list[str], rows: int) -> str:

@@ -34,12 +34,25 @@ from awscrt.mqtt_request_response import ClientOptions, SubscriptionStatusEventT
 from awsiot import ServiceStreamOptions, V2ServiceException, iotjobs, mqtt5_client_builder
 
 ANSWER_TIMEOUT = 5  # seconds until a request without an answer counts as lost
-FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0  # seconds between two attempts; each pause is twice the one before
-REPORT_EVERY = 1.0  # seconds between two reports while a handler runs; the newest line of progress wins
+FIRST_PAUSE, LONGEST_PAUSE = (
+    1.0,
+    60.0,
+)  # seconds between two attempts; each pause is twice the one before
+REPORT_EVERY = (
+    1.0  # seconds between two reports while a handler runs; the newest line of progress wins
+)
 GRACE = 3.0  # seconds that a handler has to end after SIGTERM
 LIMIT = 65536  # bytes; a longer line is no progress, and no more of stderr is kept
-CONNECTION = {"keep_alive_interval_sec": 30, "min_reconnect_delay_ms": 500, "max_reconnect_delay_ms": 30_000}
-OVER = {"InvalidStateTransition", "TerminalStateReached", "ResourceNotFound"}  # canceled, timed out, deleted
+CONNECTION = {
+    "keep_alive_interval_sec": 30,
+    "min_reconnect_delay_ms": 500,
+    "max_reconnect_delay_ms": 30_000,
+}
+OVER = {
+    "InvalidStateTransition",
+    "TerminalStateReached",
+    "ResourceNotFound",
+}  # canceled, timed out, deleted
 # This shell leads the process group of a handler, and kills it when the executor is gone, unless it was killed before.
 GUARD = 'trap "" HUP INT QUIT ALRM TERM USR1 USR2; read -r line; kill -s KILL -- "-$$"'
 
@@ -84,13 +97,23 @@ class Handler(asyncio.SubprocessProtocol):
 
     async def outcome(self) -> list[Any]:
         """Status and statusDetails, as its end tells them."""
-        await asyncio.wait([self.closed], timeout=1.0)  # its last words; what it left running may hold the pipes
+        await asyncio.wait(
+            [self.closed], timeout=1.0
+        )  # its last words; what it left running may hold the pipes
         self.pipe_data_received(1, b"\n")
-        code, self.news = self.transport.get_returncode(), asyncio.Event()  # what it left running brings no news
-        status = {0: "SUCCEEDED", os.EX_DATAERR: "REJECTED"}.get(-1 if self.reason else code, "FAILED")
+        code, self.news = (
+            self.transport.get_returncode(),
+            asyncio.Event(),
+        )  # what it left running brings no news
+        status = {0: "SUCCEEDED", os.EX_DATAERR: "REJECTED"}.get(
+            -1 if self.reason else code, "FAILED"
+        )
         why = self.reason | {"exitStatus": str(code) if code >= 0 else f"signal {-code}"}
         why["stderr"] = self.stderr.decode(errors="replace").strip()[-1024:]
-        return [status, self.details if status == "SUCCEEDED" else status_details(why | self.details)]
+        return [
+            status,
+            self.details if status == "SUCCEEDED" else status_details(why | self.details),
+        ]
 
 
 class Executor:
@@ -98,15 +121,22 @@ class Executor:
 
     def __init__(self, options: argparse.Namespace) -> None:
         self.options = options
-        self.execution = self.outcome = cast(Any, None)  # the identity of the one at hand; status and details
+        self.execution = self.outcome = cast(
+            Any, None
+        )  # the identity of the one at hand; status and details
         with suppress(OSError, ValueError, TypeError, RecursionError), open(options.state) as file:
             self.execution, self.outcome = json.load(file)
         self.certain = 0.0  # until when the service means the same execution for sure, and no later one of the same id
         self.news = asyncio.Event()  # what is pending may have changed since the service was asked
         self.listening = asyncio.Event()  # both streams are subscribed, again after each reconnect
         self.subscribed, self.pause = 0, FIRST_PAUSE
-        self.loop, self.task = asyncio.get_running_loop(), cast(asyncio.Task[Any], asyncio.current_task())
-        self.busy: Any = asyncio.ensure_future(asyncio.sleep(0))  # done, unless a handler starts or has ended
+        self.loop, self.task = (
+            asyncio.get_running_loop(),
+            cast(asyncio.Task[Any], asyncio.current_task()),
+        )
+        self.busy: Any = asyncio.ensure_future(
+            asyncio.sleep(0)
+        )  # done, unless a handler starts or has ended
 
     async def run(self) -> None:
         """Listen first, then ask, so that nothing falls between; and ask until nothing is left, as a list shows ten."""
@@ -118,7 +148,9 @@ class Executor:
                 if self.outcome:
                     await self.deliver()
                 self.news.clear()
-                execution = (await answer(self.jobs.start_next_pending_job_execution(request))).execution
+                execution = (
+                    await answer(self.jobs.start_next_pending_job_execution(request))
+                ).execution
                 if execution and execution.job_id:
                     await self.carry_out(execution)
                 else:
@@ -144,14 +176,19 @@ class Executor:
             handler = Handler(60 * self.options.step_timeout, self.news)
             with handler.guard:
                 how: dict[str, Any] = {"env": os.environ | job, "process_group": handler.guard.pid}
-                self.busy = asyncio.ensure_future(self.loop.subprocess_exec(lambda: handler, *self.options.run, **how))
+                self.busy = asyncio.ensure_future(
+                    self.loop.subprocess_exec(lambda: handler, *self.options.run, **how)
+                )
                 handler.transport, _ = await self.busy
                 stdin = handler.transport.get_pipe_transport(0)
                 stdin.write(json.dumps(execution.job_document).encode())
                 stdin.close()  # once all is written
                 await self.attend(handler, None if resumed else handler.details)
         except (OSError, ValueError) as error:
-            self.keep(key, ["FAILED", status_details({"reason": f"the handler cannot be started: {error}"})])
+            self.keep(
+                key,
+                ["FAILED", status_details({"reason": f"the handler cannot be started: {error}"})],
+            )
 
     async def attend(self, handler: Handler, reported: Any) -> None:
         """Wait until the handler has ended, or end it when its time or its execution is over; keep the outcome."""
@@ -159,9 +196,13 @@ class Executor:
         try:
             while not (handler.exited.done() or over.done()):
                 if (left := handler.deadline - self.loop.time()) <= 0:
-                    handler.reason = {"reason": f"no progress for {self.options.step_timeout:g} minutes"}
+                    handler.reason = {
+                        "reason": f"no progress for {self.options.step_timeout:g} minutes"
+                    }
                     await handler.end()
-                await asyncio.wait([handler.exited, over], timeout=left, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait(
+                    [handler.exited, over], timeout=left, return_when=asyncio.FIRST_COMPLETED
+                )
         finally:  # SIGTERM leads here too
             over.cancel()
             if handler.exited.done():
@@ -172,7 +213,10 @@ class Executor:
             handler.guard.kill()  # not its group: what is left running may go on
         if not self.outcome:
             over.result()  # raises what was no answer of the service
-            logging.warning("%s was canceled, deleted or timed out: its handler is ended", self.execution[0]["job_id"])
+            logging.warning(
+                "%s was canceled, deleted or timed out: its handler is ended",
+                self.execution[0]["job_id"],
+            )
             self.execution = None
 
     async def watch(self, handler: Handler, reported: Any) -> None:
@@ -199,23 +243,34 @@ class Executor:
         """Send the outcome; unless that was told just now, ask whether the service still means the same execution."""
         if sent := self.loop.time() < self.certain or await self.is_ours():
             await self.update(*self.outcome)
-        logging.info("%s: %s%s", self.execution[0]["job_id"], self.outcome[0], "" if sent else ", but it is gone")
+        logging.info(
+            "%s: %s%s",
+            self.execution[0]["job_id"],
+            self.outcome[0],
+            "" if sent else ", but it is gone",
+        )
         self.execution = self.outcome = None
         with suppress(OSError):
             os.remove(self.options.state)
 
     async def update(self, status: str, details: Any) -> None:
         """Set the status of the execution at hand. No expectedVersion: one lost answer, and all updates would fail."""
-        request = iotjobs.UpdateJobExecutionRequest(thing_name=self.options.thing, **self.execution[0], status=status)
+        request = iotjobs.UpdateJobExecutionRequest(
+            thing_name=self.options.thing, **self.execution[0], status=status
+        )
         request.status_details = details or None
         request.step_timeout_in_minutes = self.options.minutes if status == "IN_PROGRESS" else None
         await answer(self.jobs.update_job_execution(request))
 
     async def is_ours(self) -> bool:
         """Whether the execution at hand is in progress, and no other one by the same id."""
-        request = iotjobs.DescribeJobExecutionRequest(thing_name=self.options.thing, **self.execution[0])
+        request = iotjobs.DescribeJobExecutionRequest(
+            thing_name=self.options.thing, **self.execution[0]
+        )
         execution = (await answer(self.jobs.describe_job_execution(request))).execution
-        return not execution or bool(execution.status == "IN_PROGRESS" and identity(execution) == self.execution)
+        return not execution or bool(
+            execution.status == "IN_PROGRESS" and identity(execution) == self.execution
+        )
 
     async def take_a_pause(self, why: Any) -> None:
         """Wait before the next attempt, longer each time; or until the connection is back."""
@@ -238,8 +293,12 @@ class Executor:
             folder = os.open(os.path.dirname(os.path.abspath(new)), os.O_RDONLY)
             os.fsync(folder)
             os.close(folder)
-        except OSError as error:  # a full disk must not keep a device from the job that would clear it
-            logging.warning("%s cannot be written; a handler may run again after a power cut: %s", new, error)
+        except (
+            OSError
+        ) as error:  # a full disk must not keep a device from the job that would clear it
+            logging.warning(
+                "%s cannot be written; a handler may run again after a power cut: %s", new, error
+            )
 
     def stop(self, *why: str) -> None:
         """End `run`; not while a handler starts, as asyncio might wait for ever, nor before its outcome is kept."""
@@ -247,22 +306,36 @@ class Executor:
 
     def connect(self) -> None:
         """Start the client, which connects as often as it has to, and open both streams."""
-        options, hand = self.options, self.loop.call_soon_threadsafe  # the SDK's callbacks hand all to the loop
+        options, hand = (
+            self.options,
+            self.loop.call_soon_threadsafe,
+        )  # the SDK's callbacks hand all to the loop
         try:
             self.client = mqtt5_client_builder.mtls_from_path(
                 **options.connection,
                 # Else the SDK paces requests, to keep to AWS IoT's 100 a second: each costs 25 to 33 ms then.
                 extended_validation_and_flow_control_options=mqtt5.ExtendedValidationAndFlowControlOptions.NONE,
-                on_lifecycle_connection_success=lambda _: hand(send_at_once, options.connection["port"]),
-                on_lifecycle_connection_failure=lambda it: hand(logging.warning, "no connection yet: %s", it.exception),
-                on_lifecycle_disconnection=lambda it: hand(logging.warning, "connection lost: %s", it.exception),
+                on_lifecycle_connection_success=lambda _: hand(
+                    send_at_once, options.connection["port"]
+                ),
+                on_lifecycle_connection_failure=lambda it: hand(
+                    logging.warning, "no connection yet: %s", it.exception
+                ),
+                on_lifecycle_disconnection=lambda it: hand(
+                    logging.warning, "connection lost: %s", it.exception
+                ),
             )
         except Exception as error:
             sys.exit(f"the certificate, the key or the CA file cannot be used: {error}")
         self.client.start()
         self.jobs = iotjobs.IotJobsClientV2(self.client, ClientOptions(4, 2, ANSWER_TIMEOUT))
-        on_event, on_status = lambda _: hand(self.news.set), lambda status: hand(self.on_subscription, status)
-        listeners = ServiceStreamOptions(on_event, on_status, on_event)  # what an event says may be old: so ask
+        on_event, on_status = (
+            lambda _: hand(self.news.set),
+            lambda status: hand(self.on_subscription, status),
+        )
+        listeners = ServiceStreamOptions(
+            on_event, on_status, on_event
+        )  # what an event says may be old: so ask
         changed = iotjobs.JobExecutionsChangedSubscriptionRequest(thing_name=options.thing)
         next_changed = iotjobs.NextJobExecutionChangedSubscriptionRequest(thing_name=options.thing)
         self.streams = [  # a stream that nobody refers to is collected, and goes silent
@@ -275,8 +348,12 @@ class Executor:
     def on_subscription(self, status: Any) -> None:
         """When both streams are subscribed, it is time to ask; after each reconnect again."""
         if status.type == SubscriptionStatusEventType.SUBSCRIPTION_HALTED:
-            self.stop(f"a policy has to allow iot:Subscribe on jobs/notify and jobs/notify-next ({status.error!r})")
-        self.subscribed += 1 if status.type == SubscriptionStatusEventType.SUBSCRIPTION_ESTABLISHED else -1
+            self.stop(
+                f"a policy has to allow iot:Subscribe on jobs/notify and jobs/notify-next ({status.error!r})"
+            )
+        self.subscribed += (
+            1 if status.type == SubscriptionStatusEventType.SUBSCRIPTION_ESTABLISHED else -1
+        )
         if self.subscribed == len(self.streams):
             self.listening.set()
             self.news.set()
@@ -285,14 +362,19 @@ class Executor:
 async def answer(future: Any) -> Any:
     """The answer to a request; raises V2ServiceException. Who waits may be cancelled, but the SDK's future may not."""
     waiting = asyncio.wrap_future(future)
-    waiting.add_done_callback(asyncio.Future.exception)  # asked for, or asyncio would warn of one that nobody waits for
+    waiting.add_done_callback(
+        asyncio.Future.exception
+    )  # asked for, or asyncio would warn of one that nobody waits for
     return await asyncio.shield(waiting)
 
 
 def send_at_once(port: int) -> None:
     """Switch Nagle's algorithm off, as the SDK cannot: it holds back what follows a PUBACK, for 40 ms or more."""
     for descriptor in os.listdir("/dev/fd"):
-        with suppress(OSError), socket.fromfd(int(descriptor), socket.AF_INET, socket.SOCK_STREAM) as connection:
+        with (
+            suppress(OSError),
+            socket.fromfd(int(descriptor), socket.AF_INET, socket.SOCK_STREAM) as connection,
+        ):
             if connection.getpeername()[1:2] == (port,):
                 connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
@@ -305,27 +387,53 @@ def identity(execution: Any) -> list[Any]:
 
 def status_details(details: dict[str, Any]) -> dict[str, str]:
     """Cut to what AWS takes: 10 pairs, names of 128 characters, values of 1 to 1,024 without control characters."""
-    texts = {name: value if isinstance(value, str) else json.dumps(value) for name, value in details.items()}
-    texts = {name: "".join(c if c.isprintable() else " " for c in text[:1024]) for name, text in texts.items()}
-    fit = [(n, text) for n, text in texts.items() if text.strip() and re.fullmatch("[a-zA-Z0-9:_-]{1,128}", n)]
+    texts = {
+        name: value if isinstance(value, str) else json.dumps(value)
+        for name, value in details.items()
+    }
+    texts = {
+        name: "".join(c if c.isprintable() else " " for c in text[:1024])
+        for name, text in texts.items()
+    }
+    fit = [
+        (n, text)
+        for n, text in texts.items()
+        if text.strip() and re.fullmatch("[a-zA-Z0-9:_-]{1,128}", n)
+    ]
     return dict(fit[:10])
 
 
 def parse() -> argparse.Namespace:
     """The command line, and what it leaves to the environment."""
     env = os.environ.get
-    parser = argparse.ArgumentParser(description="Carries out AWS IoT Jobs: see the head of this file.")
-    parser.add_argument("--run", type=shlex.split, required=True, metavar="HANDLER", help="the program for each job")
-    parser.add_argument("--state", default="job_executor.state", metavar="FILE", help="keeps the execution at hand")
-    parser.add_argument("--step-timeout", type=float, default=math.inf, metavar="MINUTES", help="without progress")
+    parser = argparse.ArgumentParser(
+        description="Carries out AWS IoT Jobs: see the head of this file."
+    )
+    parser.add_argument(
+        "--run", type=shlex.split, required=True, metavar="HANDLER", help="the program for each job"
+    )
+    parser.add_argument(
+        "--state", default="job_executor.state", metavar="FILE", help="keeps the execution at hand"
+    )
+    parser.add_argument(
+        "--step-timeout", type=float, default=math.inf, metavar="MINUTES", help="without progress"
+    )
     for name in ("endpoint", "cert", "key", "thing"):
         known = env(f"IOT_{name.upper()}")
-        parser.add_argument(name, nargs="?" if known else None, default=known, help=f"or IOT_{name.upper()}")
+        parser.add_argument(
+            name, nargs="?" if known else None, default=known, help=f"or IOT_{name.upper()}"
+        )
     options = parser.parse_args()
     options.minutes = None if options.step_timeout == math.inf else math.ceil(options.step_timeout)
-    options.connection = CONNECTION | {"endpoint": options.endpoint, "port": int(env("IOT_PORT", "8883"))}
+    options.connection = CONNECTION | {
+        "endpoint": options.endpoint,
+        "port": int(env("IOT_PORT", "8883")),
+    }
     options.connection |= {"cert_filepath": options.cert, "pri_key_filepath": options.key}
-    options.connection |= {"ca_filepath": env("IOT_CA_FILE"), "client_id": env("IOT_CLIENT_ID", options.thing)}
+    options.connection |= {
+        "ca_filepath": env("IOT_CA_FILE"),
+        "client_id": env("IOT_CLIENT_ID", options.thing),
+    }
     return options
 
 

@@ -10,8 +10,8 @@ from contextlib import AsyncExitStack, suppress
 from typing import Any, TextIO
 
 from jobs_sandbox.core.errors import RequestFailed, StartError
-from jobs_sandbox.core.joining import join_fields
-from jobs_sandbox.core.settings import Settings, new_client_id
+from jobs_sandbox.core.exit_status import FAILED, OK
+from jobs_sandbox.core.settings import Settings, connection_fields, new_client_id
 from jobs_sandbox.core.threads import in_thread
 from jobs_sandbox.local import REGION
 from jobs_sandbox.session.session import Session
@@ -20,10 +20,11 @@ from jobs_sandbox.ui.console import Console
 from jobs_sandbox.ui.formatting import ESCAPE_UNENCODABLE
 from jobs_sandbox.ui.script import read_lines, run_script
 
-OK, FAILED = 0, 1
 _LOCAL = "A local AWS IoT runs; to join it from another terminal: `connection`."
 _GRACE_TIMEOUT = 2.0  # seconds, for a control plane that answers late, but itself says why
-_LOCAL_TIMEOUT = 3.0  # seconds, for an embedded AWS IoT that is being started, until it can be stopped
+_LOCAL_TIMEOUT = (
+    3.0  # seconds, for an embedded AWS IoT that is being started, until it can be stopped
+)
 _CLOSE_TIMEOUT = 2.0  # seconds, to write what is left when the program is told to end
 
 
@@ -33,7 +34,9 @@ def run(options: argparse.Namespace) -> int:
         stream.reconfigure(errors=ESCAPE_UNENCODABLE)  # type: ignore[union-attr]
     for stream in (sys.stdin, sys.stdout, sys.stderr):
         with suppress(OSError, ValueError):
-            os.set_blocking(stream.fileno(), True)  # some parents leave a pipe that would refuse instead of wait
+            os.set_blocking(
+                stream.fileno(), True
+            )  # some parents leave a pipe that would refuse instead of wait
     with asyncio.Runner(loop_factory=Loop) as runner:
         return runner.run(_main(options))
 
@@ -45,7 +48,9 @@ def _of_its_own(stream: TextIO) -> TextIO:
     draw a prompt, would not even handle a signal; one that itself waits to write does.
     """
     try:
-        return open(stream.fileno(), "w", encoding=stream.encoding, errors=stream.errors, closefd=False)
+        return open(
+            stream.fileno(), "w", encoding=stream.encoding, errors=stream.errors, closefd=False
+        )
     except (OSError, ValueError):  # it is no file
         return stream
 
@@ -67,11 +72,15 @@ async def _main(options: argparse.Namespace) -> int:
         try:
             status: int = await work
         except asyncio.CancelledError:
-            status = 128 + signals.number if signals.number else OK  # the latter: nobody reads the output any more
+            status = (
+                128 + signals.number if signals.number else OK
+            )  # the latter: nobody reads the output any more
         await console.close(_CLOSE_TIMEOUT if status > FAILED else None)
     if console.closed and streams[0] is not sys.stdout:
         with suppress(OSError):
-            streams[0].close()  # with what could not be written: it would be tried again when that is collected
+            streams[
+                0
+            ].close()  # with what could not be written: it would be tried again when that is collected
     if console.failure:
         console.report_failure()
         return FAILED
@@ -81,9 +90,9 @@ async def _main(options: argparse.Namespace) -> int:
 async def _work(options: argparse.Namespace, console: Console, signals: Signals) -> int:
     async with AsyncExitStack() as stack:
         try:
-            settings, environment = await _settings(options, console, stack)
+            settings = await _settings(options, console, stack)
             session = Session(console, settings.thing, settings.timeout)
-            session.join = join_fields(settings, environment)
+            session.join = connection_fields(settings)
             if options.local is not None:
                 console.notice(_LOCAL, **session.join)
             await _start(settings, session, console, stack)
@@ -107,8 +116,8 @@ async def _work(options: argparse.Namespace, console: Console, signals: Signals)
 
 async def _settings(
     options: argparse.Namespace, console: Console, stack: AsyncExitStack
-) -> tuple[Settings, dict[str, str]]:
-    """The settings, and what a second client needs in its environment besides."""
+) -> Settings:
+    """The settings."""
     client_id = options.client_id or new_client_id()
     if options.local is None:
         endpoint, cert, key, region, thing = options.arguments
@@ -118,13 +127,21 @@ async def _settings(
             ca_file=options.ca_file,
             profile=options.profile,
             endpoint_url=options.endpoint_url,
-        ), {}
+        )
     local = await _start_local(options, console, stack)
     settings = Settings(
-        local.endpoint, local.cert, local.key, local.region, local.thing, client_id, timeout=options.timeout
+        local.endpoint,
+        local.cert,
+        local.key,
+        local.region,
+        local.thing,
+        client_id,
+        timeout=options.timeout,
     )
-    settings = settings._replace(port=local.port, ca_file=local.ca_file, endpoint_url=local.endpoint_url)
-    return settings, local.environment
+    settings = settings._replace(
+        port=local.port, ca_file=local.ca_file, endpoint_url=local.endpoint_url
+    )
+    return settings._replace(environment=local.environment)
 
 
 async def _start_local(options: argparse.Namespace, console: Console, stack: AsyncExitStack) -> Any:
@@ -142,7 +159,9 @@ async def _start_local(options: argparse.Namespace, console: Console, stack: Asy
     steps: list[asyncio.Task[Any]] = [asyncio.create_task(in_thread(manager.__enter__))]
 
     async def stop() -> None:
-        _, hung = await asyncio.wait(steps, timeout=_LOCAL_TIMEOUT)  # what is cancelled has begun all the same
+        _, hung = await asyncio.wait(
+            steps, timeout=_LOCAL_TIMEOUT
+        )  # what is cancelled has begun all the same
         failures = [step.exception() for step in steps if step not in hung]
         if not hung and failures[0] is None:
             await in_thread(lambda: manager.__exit__(None, None, None))
@@ -158,7 +177,9 @@ async def _start_local(options: argparse.Namespace, console: Console, stack: Asy
 
     async def watch() -> None:
         how = await in_thread(local.wait_ended)
-        console.warning(f"the local AWS IoT has ended ({how}): quit, and start again; what was in it is lost.")
+        console.warning(
+            f"the local AWS IoT has ended ({how}): quit, and start again; what was in it is lost."
+        )
 
     watching = asyncio.create_task(watch())
     stack.callback(watching.cancel)
@@ -184,7 +205,9 @@ def _restore(environment: dict[str, str]) -> None:
     os.environ.update(environment)
 
 
-async def _start(settings: Settings, session: Session, console: Console, stack: AsyncExitStack) -> None:
+async def _start(
+    settings: Settings, session: Session, console: Console, stack: AsyncExitStack
+) -> None:
     """Ensure the thing, connect, open both streams.
 
     Raises:
@@ -204,7 +227,9 @@ async def _start(settings: Settings, session: Session, console: Console, stack: 
 
     ensuring = asyncio.create_task(in_thread(ensure_thing))
     await asyncio.sleep(0)  # its thread has begun
-    from jobs_sandbox.data_plane.client import DataPlane  # while that is on the wire, the device SDK loads
+    from jobs_sandbox.data_plane.client import (
+        DataPlane,
+    )  # while that is on the wire, the device SDK loads
 
     seconds = settings.timeout + _GRACE_TIMEOUT
     try:
@@ -224,7 +249,11 @@ async def _start(settings: Settings, session: Session, console: Console, stack: 
 
 
 async def _start_device(
-    command: list[str], settings: Settings, session: Session, console: Console, stack: AsyncExitStack
+    command: list[str],
+    settings: Settings,
+    session: Session,
+    console: Console,
+    stack: AsyncExitStack,
 ) -> None:
     """Start the device under test.
 

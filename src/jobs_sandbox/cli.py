@@ -8,18 +8,20 @@ import re
 import sys
 
 from jobs_sandbox import __version__
+from jobs_sandbox.core.exit_status import FAILED, INTERRUPTED, OK, USAGE_ERROR
+from jobs_sandbox.core.jobs import is_thing_name
 
 TYPE_CHECKING = False  # typing itself takes a tenth of the time that --help may take
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, NoReturn
 
-OK, FAILED, USAGE_ERROR, INTERRUPTED = 0, 1, 2, 130
 SHORTEST, LONGEST = 0.1, 3600  # seconds, for --timeout
 DEFAULT_THING = "SandboxThing"
-_THING_NAME = "[a-zA-Z0-9:_-]{1,128}"  # as CreateThing documents it
 _CLIENT_ID_BYTES = 128
-_NO_CLIENT_ID = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")  # control characters, and what is not UTF-8
+_NO_CLIENT_ID = re.compile(
+    "[\x00-\x1f\x7f-\x9f\ud800-\udfff]"
+)  # control characters, and what is not UTF-8
 
 _USAGE = """\
 jobs-sandbox <endpoint> <cert> <key> <region> <thing> [options]
@@ -37,7 +39,9 @@ exit status: 0 success; 1 it could not start or, reading from a pipe, a command 
 def main() -> NoReturn:
     """The command ``jobs-sandbox``."""
     if sys.platform == "win32":  # no termios there, and no signals as they are needed here
-        sys.exit("jobs-sandbox needs Linux, macOS or, on Windows, WSL (https://learn.microsoft.com/windows/wsl).")
+        sys.exit(
+            "jobs-sandbox needs Linux, macOS or, on Windows, WSL (https://learn.microsoft.com/windows/wsl)."
+        )
     try:
         for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
             if getattr(sys, name) is None:  # closed by who started us; no socket may get its number
@@ -96,7 +100,9 @@ class _Parser(argparse.ArgumentParser):
         from jobs_sandbox.core.redaction import without_users  # only a mistake needs it
 
         told = f"jobs-sandbox: {without_users(message)}"
-        self.exit(USAGE_ERROR, f"{told}\n  usage: {_USAGE}\n  next: jobs-sandbox --help explains each.\n")
+        self.exit(
+            USAGE_ERROR, f"{told}\n  usage: {_USAGE}\n  next: jobs-sandbox --help explains each.\n"
+        )
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -131,8 +137,16 @@ def _add_options(add: Callable[..., object]) -> None:
     )
     add("--client-id", "--client_id", metavar="ID", help="MQTT client id (default: test-<uuid4>)")
     add("--port", type=_whole_number(65535), metavar="N", help="MQTT port (default: 8883)")
-    add("--ca-file", metavar="PATH", help="trust store for the MQTT endpoint (default: the system's)")
-    add("--profile", metavar="NAME", help="AWS named profile for the control plane (default: boto3's own chain)")
+    add(
+        "--ca-file",
+        metavar="PATH",
+        help="trust store for the MQTT endpoint (default: the system's)",
+    )
+    add(
+        "--profile",
+        metavar="NAME",
+        help="AWS named profile for the control plane (default: boto3's own chain)",
+    )
     add("--endpoint-url", metavar="URL", help="control plane endpoint (default: boto3's own rules)")
     add(
         "--timeout",
@@ -152,7 +166,12 @@ def _add_options(add: Callable[..., object]) -> None:
         metavar="COMMAND",
         help="start COMMAND as the device, with the connection in its environment (IOT_...)",
     )
-    add("--output", choices=("text", "json"), default="text", help="blocks, or one JSON object a line (default: text)")
+    add(
+        "--output",
+        choices=("text", "json"),
+        default="text",
+        help="blocks, or one JSON object a line (default: text)",
+    )
 
 
 def _columns() -> int:
@@ -170,7 +189,7 @@ def _check(options: argparse.Namespace, error: Callable[[str], NoReturn]) -> Non
     else:
         _check_local(options, error)
         thing = options.local
-    if not re.fullmatch(_THING_NAME, thing):
+    if not is_thing_name(thing):
         error(f"{thing!r} is not a thing name: 1 to 128 letters, digits, :, _ and -")
     if options.client_id is not None and not _is_client_id(options.client_id):
         error("a client id has 1 to 128 bytes of UTF-8, and no control characters")
@@ -191,8 +210,14 @@ def _check_local(options: argparse.Namespace, error: Callable[[str], NoReturn]) 
     for name in ("port", "ca_file", "profile", "endpoint_url"):
         if getattr(options, name) is not None:
             error(f"--local brings its own --{name.replace('_', '-')}")
-    if options.policy is None and options.client_id is not None and not options.client_id.startswith("test-"):
-        error("with --local a client id begins with test-: the shipped policy allows no other, a --policy may")
+    if (
+        options.policy is None
+        and options.client_id is not None
+        and not options.client_id.startswith("test-")
+    ):
+        error(
+            "with --local a client id begins with test-: the shipped policy allows no other, a --policy may"
+        )
 
 
 def _is_client_id(text: str) -> bool:
@@ -215,13 +240,20 @@ def _command(text: str) -> list[str]:
     try:
         words = shlex.split(text)
     except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a command: {str(error).lower()}") from error
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a command: {str(error).lower()}"
+        ) from error
     if not words or not words[0]:
         raise argparse.ArgumentTypeError(f"{text!r} is not a command: it is empty")
     return words
 
 
 def _seconds(text: str) -> float:
-    if not re.fullmatch(r"[0-9]{1,4}(\.[0-9]{1,3})?", text) or not SHORTEST <= float(text) <= LONGEST:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds from {SHORTEST} to {LONGEST}")
+    if (
+        not re.fullmatch(r"[0-9]{1,4}(\.[0-9]{1,3})?", text)
+        or not SHORTEST <= float(text) <= LONGEST
+    ):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a number of seconds from {SHORTEST} to {LONGEST}"
+        )
     return float(text)

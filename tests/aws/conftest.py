@@ -25,13 +25,22 @@ class Aws(NamedTuple):
     def arguments(self) -> list[str]:
         """The command line of the program."""
         options = ["--port", str(self.port)] + (["--ca-file", self.ca_file] if self.ca_file else [])
-        return [self.endpoint, self.device.cert, self.device.key, self.region, self.device.thing, *options]
+        return [
+            self.endpoint,
+            self.device.cert,
+            self.device.key,
+            self.region,
+            self.device.thing,
+            *options,
+        ]
 
 
 @pytest.fixture(scope="session")
 def aws() -> Aws:
     """What the environment names: see docs/fidelity.md."""
-    given = {name: os.environ[f"IOT_{name}"] for name in ("ENDPOINT", "CERT", "KEY", "REGION", "THING")}
+    given = {
+        name: os.environ[f"IOT_{name}"] for name in ("ENDPOINT", "CERT", "KEY", "REGION", "THING")
+    }
     device = Device(given["THING"], given["CERT"], given["KEY"], "")
     port = int(os.environ.get("IOT_PORT", "8883"))
     return Aws(given["ENDPOINT"], port, os.environ.get("IOT_CA_FILE"), given["REGION"], device)
@@ -55,7 +64,9 @@ class Jobs:
         """A job with an id that no other has; its id."""
         job_id: str = options.pop("jobId", f"sandbox-{os.urandom(6).hex()}")
         self._made.append(job_id)
-        self._iot.create_job(**{"jobId": job_id, "targets": [self._arn], "document": "{}", **options})
+        self._iot.create_job(
+            **{"jobId": job_id, "targets": [self._arn], "document": "{}", **options}
+        )
         return job_id
 
     def delete_all(self) -> None:

@@ -124,7 +124,9 @@ def test_job_ids_that_are_topics(job_id: str, device: RawDevice, jobs: Jobs, fou
     found(f"made; asked for it, these came: {[name for name, _ in device.events()]}")
 
 
-@pytest.mark.parametrize("document", ["[1]", f'"{"é" * 32766}"'], ids=["a list", "32,768 characters, more bytes"])
+@pytest.mark.parametrize(
+    "document", ["[1]", f'"{"é" * 32766}"'], ids=["a list", "32,768 characters, more bytes"]
+)
 def test_documents(document: str, jobs: Jobs, found: Found) -> None:
     """Which job documents are taken."""
     try:
@@ -153,12 +155,16 @@ def test_delete_after_completion(iot: Any, device: RawDevice, jobs: Jobs, found:
 
     _, accepted = wait_for(lambda: attempt(Exception))
     _, gone = wait_for(lambda: attempt(iot.exceptions.ResourceNotFoundException))
-    found(f"deletion accepted after {accepted:.1f} s, gone {gone:.1f} s later; refusals: {sorted(set(refusals))}")
+    found(
+        f"deletion accepted after {accepted:.1f} s, gone {gone:.1f} s later; refusals: {sorted(set(refusals))}"
+    )
 
     again = jobs.create(jobId=job)
     queued(device, again)
     execution = device.ask(f"{again}/get")[1]["execution"]
-    found(f"accepted after {accepted:.1f} s, gone after {gone:.1f} s more; made again: {execution['executionNumber']=}")
+    found(
+        f"accepted after {accepted:.1f} s, gone after {gone:.1f} s more; made again: {execution['executionNumber']=}"
+    )
 
 
 def test_a_response_without_a_subscription(aws: Aws, device: RawDevice, found: Found) -> None:
@@ -167,7 +173,9 @@ def test_a_response_without_a_subscription(aws: Aws, device: RawDevice, found: F
         silent.publish(f"$aws/things/{aws.device.thing}/jobs/get", b"{}")
         time.sleep(SETTLE)
         silent.subscribe(f"$aws/things/{aws.device.thing}/jobs/get/accepted")
-        found(f"the requester got {list(silent.qos)}, another client {[name for name, _ in device.events()]}")
+        found(
+            f"the requester got {list(silent.qos)}, another client {[name for name, _ in device.events()]}"
+        )
 
 
 def test_a_persistent_session(aws: Aws, found: Found) -> None:
@@ -183,7 +191,10 @@ def test_receive_for_responses(aws: Aws, iot: Any, found: Found, tmp_path: Any) 
     """Whether iot:Receive is checked for responses. Needs credentials that may make certificates and policies."""
     name = f"sandbox-{os.urandom(6).hex()}"
     allowed = ["iot:Connect", "iot:Publish", "iot:Subscribe"]
-    document = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": allowed, "Resource": "*"}]}
+    document = {
+        "Version": "2012-10-17",
+        "Statement": [{"Effect": "Allow", "Action": allowed, "Resource": "*"}],
+    }
     identity = iot.create_keys_and_certificate(setAsActive=True)
     arn, certificate_id = identity["certificateArn"], identity["certificateId"]
     iot.create_policy(policyName=name, policyDocument=json.dumps(document))
@@ -196,7 +207,9 @@ def test_receive_for_responses(aws: Aws, iot: Any, found: Found, tmp_path: Any) 
             without.subscribe(f"$aws/things/{device.thing}/jobs/get/accepted")
             without.publish(f"$aws/things/{device.thing}/jobs/get", b"{}")
             time.sleep(SETTLE)
-            without.subscribe(f"$aws/things/{device.thing}/jobs/get/accepted")  # what has come is read
+            without.subscribe(
+                f"$aws/things/{device.thing}/jobs/get/accepted"
+            )  # what has come is read
             found(f"without iot:Receive came {list(without.qos)}")
     finally:
         iot.detach_policy(policyName=name, target=arn)

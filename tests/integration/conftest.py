@@ -12,7 +12,10 @@ from tests.support.raw_device import RawDevice
 @pytest.fixture(scope="session", autouse=True)
 def interruptible() -> None:
     """What the tests start can be interrupted, though a shell in the background or nohup had us ignore it."""
-    for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+    for number, handler in (
+        (signal.SIGINT, signal.default_int_handler),
+        (signal.SIGHUP, signal.SIG_DFL),
+    ):
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, handler)
 

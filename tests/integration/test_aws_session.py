@@ -27,7 +27,19 @@ def test_the_session_for_aws() -> None:
             "PYTEST_ADDOPTS": "",
         }
         done = subprocess.run(
-            [sys.executable, "-m", "pytest", "-m", "aws", "tests/aws", "-n", "0", "-p", "no:cacheprovider", "-q"],
+            [
+                sys.executable,
+                "-m",
+                "pytest",
+                "-m",
+                "aws",
+                "tests/aws",
+                "-n",
+                "0",
+                "-p",
+                "no:cacheprovider",
+                "-q",
+            ],
             env=environment,
             capture_output=True,
             text=True,

@@ -45,7 +45,9 @@ GRACE = 30.0  # seconds: a few more, on a busy machine; what hangs would take fo
 FROM, TO = datetime(2020, 1, 1, tzinfo=UTC), datetime(2021, 1, 1, tzinfo=UTC)
 NO_AWS_FILES = {"AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull}
 EXPIRED = json.dumps({"message": "The security token included in the request is expired"}).encode()
-FORBIDDEN = b'HTTP/1.1 403 Forbidden\r\ncontent-length: 33\r\n\r\n{"code":403,"message":"Forbidden"}'
+FORBIDDEN = (
+    b'HTTP/1.1 403 Forbidden\r\ncontent-length: 33\r\n\r\n{"code":403,"message":"Forbidden"}'
+)
 EXPIRED_TOKEN = b"HTTP/1.1 403 Forbidden\r\nx-amzn-errortype: ExpiredTokenException\r\ncontent-length: %d\r\n\r\n%s"
 SERVER_BUSY = 0x89
 MARKED = "IQoJMARKEDMARKED"
@@ -106,7 +108,8 @@ class FakeRun:
     def with_files(self, cert: str | None = None, key: str | None = None, **options: Any) -> Start:
         """A start with other files than the device's own."""
         return self.start(
-            device=self.device._replace(cert=cert or self.device.cert, key=key or self.device.key), **options
+            device=self.device._replace(cert=cert or self.device.cert, key=key or self.device.key),
+            **options,
         )
 
     def file(self, name: str, content: bytes) -> str:
@@ -125,7 +128,9 @@ class FakeRun:
 
     def encrypted_key(self) -> str:
         key = load_pem_private_key(Path(self.device.key).read_bytes(), None)
-        pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"secret"))
+        pem = key.private_bytes(
+            Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"secret")
+        )
         return self.file("encrypted.key", pem)
 
     def with_ed25519(self) -> Start:
@@ -133,11 +138,15 @@ class FakeRun:
         key = ed25519.Ed25519PrivateKey.generate()
         name = x509.Name([])
         certificate = (
-            x509.CertificateBuilder(name, name, key.public_key(), 1).not_valid_before(FROM).not_valid_after(TO)
+            x509.CertificateBuilder(name, name, key.public_key(), 1)
+            .not_valid_before(FROM)
+            .not_valid_after(TO)
         ).sign(key, None)
         return self.with_files(
             self.file("ed25519.pem", certificate.public_bytes(Encoding.PEM)),
-            self.file("ed25519.key", key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())),
+            self.file(
+                "ed25519.key", key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+            ),
         )
 
     # The data plane
@@ -153,7 +162,9 @@ class FakeRun:
         **options: Any,
     ) -> Start:
         """A start with another server at the end of the data plane; by default it knows the device."""
-        tls = server_tls(certificate or self.ca.issue_cert(HOST), clients_from or self.account.local.ca_file)
+        tls = server_tls(
+            certificate or self.ca.issue_cert(HOST), clients_from or self.account.local.ca_file
+        )
         port = self._stack.enter_context(serving(behaviour, tls))
         return self.start(port=port, **({"ca_file": self.ca_file} | options))
 
@@ -224,7 +235,10 @@ class Case(NamedTuple):
 
 
 UNREADABLE = ("mistyped path", "endpoint, certificate, key, region, thing")
-NOT_REGISTERED = ("not registered in this account and region, not ACTIVE", "aws iot describe-certificate")
+NOT_REGISTERED = (
+    "not registered in this account and region, not ACTIVE",
+    "aws iot describe-certificate",
+)
 WRONG_NAME = ("a URL or host:port instead of a bare host name", "aws iot describe-endpoint")
 NO_TLS = ("without TLS", "check the host and --port")
 UNREACHABLE = ("--endpoint-url", "can be reached from here")
@@ -234,15 +248,56 @@ NO_PROFILE = ("a profile that ~/.aws/config does not have", "aws configure list-
 CASES = [
     # Files
     Case(
-        "no certificate", lambda s: s.with_files("/no/x.pem"), "certificate file /no/x.pem cannot be read", *UNREADABLE
+        "no certificate",
+        lambda s: s.with_files("/no/x.pem"),
+        "certificate file /no/x.pem cannot be read",
+        *UNREADABLE,
     ),
-    Case("no key", lambda s: s.with_files(key="/no/x.key"), "private key file /no/x.key cannot be read", *UNREADABLE),
-    Case("no CA", lambda s: s.with_files(ca_file="/no/ca.pem"), "CA file /no/ca.pem cannot be read", *UNREADABLE),
-    Case("a folder", lambda s: s.with_files("/tmp"), "/tmp cannot be read: it is a folder", *UNREADABLE),
-    Case("a pipe", lambda s: s.with_files(key=s.pipe()), "/pipe cannot be read: it is a folder, a pipe", *UNREADABLE),
-    Case("no PEM", lambda s: s.with_files(s.file("x", b"hello")), "/x is no PEM file", "DER", "CERTIFICATE-----"),
-    Case("empty", lambda s: s.with_files(key=s.file("e", b"")), "/e is empty", "DER", "PRIVATE KEY-----"),
-    Case("no CA in it", lambda s: s.with_files(ca_file=s.file("z", b"z")), "the CA file", "DER", "CERTIFICATE-----"),
+    Case(
+        "no key",
+        lambda s: s.with_files(key="/no/x.key"),
+        "private key file /no/x.key cannot be read",
+        *UNREADABLE,
+    ),
+    Case(
+        "no CA",
+        lambda s: s.with_files(ca_file="/no/ca.pem"),
+        "CA file /no/ca.pem cannot be read",
+        *UNREADABLE,
+    ),
+    Case(
+        "a folder",
+        lambda s: s.with_files("/tmp"),
+        "/tmp cannot be read: it is a folder",
+        *UNREADABLE,
+    ),
+    Case(
+        "a pipe",
+        lambda s: s.with_files(key=s.pipe()),
+        "/pipe cannot be read: it is a folder, a pipe",
+        *UNREADABLE,
+    ),
+    Case(
+        "no PEM",
+        lambda s: s.with_files(s.file("x", b"hello")),
+        "/x is no PEM file",
+        "DER",
+        "CERTIFICATE-----",
+    ),
+    Case(
+        "empty",
+        lambda s: s.with_files(key=s.file("e", b"")),
+        "/e is empty",
+        "DER",
+        "PRIVATE KEY-----",
+    ),
+    Case(
+        "no CA in it",
+        lambda s: s.with_files(ca_file=s.file("z", b"z")),
+        "the CA file",
+        "DER",
+        "CERTIFICATE-----",
+    ),
     Case(
         "swapped",
         lambda s: s.with_files(s.device.key, s.device.cert),
@@ -257,12 +312,34 @@ CASES = [
         "two different certificates",
         "aws iot create-keys-and-certificate",
     ),
-    Case("encrypted", lambda s: s.with_files(key=s.encrypted_key()), "is encrypted", "pass phrase", "openssl pkey -in"),
     Case(
-        "cut certificate", lambda s: s.with_files(s.cut(s.device.cert)), "pem is damaged", "cut short", "get it again"
+        "encrypted",
+        lambda s: s.with_files(key=s.encrypted_key()),
+        "is encrypted",
+        "pass phrase",
+        "openssl pkey -in",
     ),
-    Case("cut key", lambda s: s.with_files(key=s.cut(s.device.key)), "key is damaged", "cut short", "use a pair"),
-    Case("cut CA", lambda s: s.with_files(ca_file=s.cut(s.ca_file)), "the CA file", "cut short", "get it again"),
+    Case(
+        "cut certificate",
+        lambda s: s.with_files(s.cut(s.device.cert)),
+        "pem is damaged",
+        "cut short",
+        "get it again",
+    ),
+    Case(
+        "cut key",
+        lambda s: s.with_files(key=s.cut(s.device.key)),
+        "key is damaged",
+        "cut short",
+        "use a pair",
+    ),
+    Case(
+        "cut CA",
+        lambda s: s.with_files(ca_file=s.cut(s.ca_file)),
+        "the CA file",
+        "cut short",
+        "get it again",
+    ),
     Case(
         "a kind of key that is not known",
         FakeRun.with_ed25519,
@@ -277,13 +354,42 @@ CASES = [
         *UNREADABLE,
     ),
     # The endpoint
-    Case("no host", lambda s: s.start(endpoint="nowhere.invalid"), "nowhere.invalid does not resolve", *WRONG_NAME),
-    Case("a URL", lambda s: s.start(endpoint="https://x.invalid/"), "https://x.invalid/ does not resolve", *WRONG_NAME),
-    Case("host:port", lambda s: s.start(endpoint=f"{HOST}:8883"), f"{HOST}:8883 does not resolve", *WRONG_NAME),
-    Case("IDN", lambda s: s.start(endpoint="bücher.invalid"), "bücher.invalid does not resolve", *WRONG_NAME),
-    Case("a long label", lambda s: s.start(endpoint="x" * 64 + ".invalid"), "x.invalid does not resolve", *WRONG_NAME),
     Case(
-        "no letters", lambda s: s.start(endpoint="\udcff"), "the device SDK cannot use", "no host name", "use the files"
+        "no host",
+        lambda s: s.start(endpoint="nowhere.invalid"),
+        "nowhere.invalid does not resolve",
+        *WRONG_NAME,
+    ),
+    Case(
+        "a URL",
+        lambda s: s.start(endpoint="https://x.invalid/"),
+        "https://x.invalid/ does not resolve",
+        *WRONG_NAME,
+    ),
+    Case(
+        "host:port",
+        lambda s: s.start(endpoint=f"{HOST}:8883"),
+        f"{HOST}:8883 does not resolve",
+        *WRONG_NAME,
+    ),
+    Case(
+        "IDN",
+        lambda s: s.start(endpoint="bücher.invalid"),
+        "bücher.invalid does not resolve",
+        *WRONG_NAME,
+    ),
+    Case(
+        "a long label",
+        lambda s: s.start(endpoint="x" * 64 + ".invalid"),
+        "x.invalid does not resolve",
+        *WRONG_NAME,
+    ),
+    Case(
+        "no letters",
+        lambda s: s.start(endpoint="\udcff"),
+        "the device SDK cannot use",
+        "no host name",
+        "use the files",
     ),
     Case(
         "closed port",
@@ -299,12 +405,36 @@ CASES = [
         "a firewall",
         "check the host and --port",
     ),
-    Case("not TLS, silent", lambda s: s.start(port=s.port(silent)), "does not complete a TLS handshake: no ", *NO_TLS),
-    Case("not TLS, closing", lambda s: s.start(port=s.port(closing)), "does not complete a TLS handshake", *NO_TLS),
-    Case("not TLS, talking", lambda s: s.start(port=s.port(talking(b"220 mail.example ESMTP\r\n"))), "a TLS", *NO_TLS),
-    Case("not TLS, HTTP", lambda s: s.start(port=s.port(answering(b"HTTP/1.1 400 Bad\r\n\r\n"))), "a TLS", *NO_TLS),
     Case(
-        "TLS, silent", lambda s: s.with_server(silent), "did not answer the MQTT", "no MQTT broker", "larger --timeout"
+        "not TLS, silent",
+        lambda s: s.start(port=s.port(silent)),
+        "does not complete a TLS handshake: no ",
+        *NO_TLS,
+    ),
+    Case(
+        "not TLS, closing",
+        lambda s: s.start(port=s.port(closing)),
+        "does not complete a TLS handshake",
+        *NO_TLS,
+    ),
+    Case(
+        "not TLS, talking",
+        lambda s: s.start(port=s.port(talking(b"220 mail.example ESMTP\r\n"))),
+        "a TLS",
+        *NO_TLS,
+    ),
+    Case(
+        "not TLS, HTTP",
+        lambda s: s.start(port=s.port(answering(b"HTTP/1.1 400 Bad\r\n\r\n"))),
+        "a TLS",
+        *NO_TLS,
+    ),
+    Case(
+        "TLS, silent",
+        lambda s: s.with_server(silent),
+        "did not answer the MQTT",
+        "no MQTT broker",
+        "larger --timeout",
     ),
     Case(
         "TLS, other words",
@@ -335,9 +465,21 @@ CASES = [
         "`date`",
     ),
     # The device
-    Case("unknown certificate", FakeRun.with_unknown_certificate, "the client certificate", *NOT_REGISTERED),
-    Case("inactive", FakeRun.with_certificate, "hung up on the client certificate", *NOT_REGISTERED),
-    Case("deleted", lambda s: s.with_certificate(deleted=True), "hung up on the client certificate", *NOT_REGISTERED),
+    Case(
+        "unknown certificate",
+        FakeRun.with_unknown_certificate,
+        "the client certificate",
+        *NOT_REGISTERED,
+    ),
+    Case(
+        "inactive", FakeRun.with_certificate, "hung up on the client certificate", *NOT_REGISTERED
+    ),
+    Case(
+        "deleted",
+        lambda s: s.with_certificate(deleted=True),
+        "hung up on the client certificate",
+        *NOT_REGISTERED,
+    ),
     Case(
         "expired",
         FakeRun.with_old_certificate,
@@ -368,7 +510,12 @@ CASES = [
     ),
     # The control plane
     Case("no credentials", lambda s: s.start({}), "Unable to locate credentials", *NO_KEYS),
-    Case("half of them", lambda s: s.start({"AWS_ACCESS_KEY_ID": "x"}), "missing: AWS_SECRET_ACCESS_KEY", *NO_KEYS),
+    Case(
+        "half of them",
+        lambda s: s.start({"AWS_ACCESS_KEY_ID": "x"}),
+        "missing: AWS_SECRET_ACCESS_KEY",
+        *NO_KEYS,
+    ),
     Case(
         "wrong key",
         lambda s: s.start(s.operator | {"AWS_ACCESS_KEY_ID": "AKIAIOSFODNN7EXAMPLE"}),
@@ -390,16 +537,37 @@ CASES = [
         "have expired",
         "renew them",
     ),
-    Case("no profile", lambda s: s.start(profile="nobody"), "(nobody) could not be found", *NO_PROFILE),
-    Case("no AWS_PROFILE", lambda s: s.start({"AWS_PROFILE": "nobody"}), "(nobody) could not be found", *NO_PROFILE),
-    Case("closed", lambda s: s.start(endpoint_url=s.closed_url), "the control plane cannot be reached", *UNREACHABLE),
+    Case(
+        "no profile",
+        lambda s: s.start(profile="nobody"),
+        "(nobody) could not be found",
+        *NO_PROFILE,
+    ),
+    Case(
+        "no AWS_PROFILE",
+        lambda s: s.start({"AWS_PROFILE": "nobody"}),
+        "(nobody) could not be found",
+        *NO_PROFILE,
+    ),
+    Case(
+        "closed",
+        lambda s: s.start(endpoint_url=s.closed_url),
+        "the control plane cannot be reached",
+        *UNREACHABLE,
+    ),
     Case(
         "unresolvable",
         lambda s: s.start(endpoint_url="http://control.invalid"),
         "the control plane cannot be reached",
         *UNREACHABLE,
     ),
-    Case("nowhere", lambda s: s.start(region="nowhere", endpoint_url=None), "iot.nowhere.", "(nowhere)", "in nowhere"),
+    Case(
+        "nowhere",
+        lambda s: s.start(region="nowhere", endpoint_url=None),
+        "iot.nowhere.",
+        "(nowhere)",
+        "in nowhere",
+    ),
     Case(
         "no region",
         lambda s: s.start(region="us east 1"),
@@ -407,7 +575,13 @@ CASES = [
         "the region",
         "check the region (us east 1)",
     ),
-    Case("silent", lambda s: s.with_control_plane(silent), "did not answer", "a slow network", "larger --timeout"),
+    Case(
+        "silent",
+        lambda s: s.with_control_plane(silent),
+        "did not answer",
+        "a slow network",
+        "larger --timeout",
+    ),
     Case(
         "behind a firewall",
         lambda s: s.start(endpoint_url=f"http://{HOST}:{s.black_hole}", timeout=1),
@@ -415,10 +589,18 @@ CASES = [
         "--endpoint-url",
         "",
     ),
-    Case("closing", lambda s: s.with_control_plane(closing), "no answer from http:", "--endpoint-url", "try again"),
+    Case(
+        "closing",
+        lambda s: s.with_control_plane(closing),
+        "no answer from http:",
+        "--endpoint-url",
+        "try again",
+    ),
     Case(
         "another service",
-        lambda s: s.with_control_plane(answering(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}")),
+        lambda s: s.with_control_plane(
+            answering(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}")
+        ),
         "not as AWS IoT does",
         "a wrong --endpoint-url",
         "check both",
@@ -451,9 +633,27 @@ CASES = [
         "a line end of Windows",
         "aws configure list",
     ),
-    Case("no URL", lambda s: s.start(endpoint_url="x y"), "Invalid endpoint: x y", "--endpoint-url", "--endpoint-url"),
-    Case("a closed proxy", lambda s: s.with_proxy(s.closed_port), "proxy", "names a proxy", "NO_PROXY"),
-    Case("a silent proxy", lambda s: s.with_proxy(s.port(silent)), "did not answer", "or a proxy", "larger --timeout"),
+    Case(
+        "no URL",
+        lambda s: s.start(endpoint_url="x y"),
+        "Invalid endpoint: x y",
+        "--endpoint-url",
+        "--endpoint-url",
+    ),
+    Case(
+        "a closed proxy",
+        lambda s: s.with_proxy(s.closed_port),
+        "proxy",
+        "names a proxy",
+        "NO_PROXY",
+    ),
+    Case(
+        "a silent proxy",
+        lambda s: s.with_proxy(s.port(silent)),
+        "did not answer",
+        "or a proxy",
+        "larger --timeout",
+    ),
     Case(
         "no DescribeThing",
         FakeRun.without_permission,
@@ -532,7 +732,10 @@ def test_key_that_others_can_read(stage: FakeRun) -> None:
     ended = outcome(stage.with_files(key=key))
     assert ended.status == 0, ended.stderr
     warning, connected = ended.stderr.splitlines()
-    assert warning == f"the private key {key} can be read by other users of this machine; chmod 600 it."
+    assert (
+        warning
+        == f"the private key {key} can be read by other users of this machine; chmod 600 it."
+    )
     assert connected.startswith("connected to ")
 
 
@@ -556,7 +759,9 @@ def test_no_secret_is_shown(stage: FakeRun, output: str) -> None:
         stage.start(stage.operator | {"AWS_SESSION_TOKEN": f"{MARKED}\r"}, output=output),
         stage.start(stage.operator | proxy, endpoint_url="http://control.invalid", output=output),
         *(
-            stage.start(endpoint_url=f"http://user:{MARKED}{odd}@{HOST}:{port}", output=output, timeout=1)
+            stage.start(
+                endpoint_url=f"http://user:{MARKED}{odd}@{HOST}:{port}", output=output, timeout=1
+            )
             for port, odd in ((stage.closed_port, ""), (silent_port, ""), (silent_port, "/"))
         ),
     ]

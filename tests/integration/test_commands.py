@@ -39,13 +39,19 @@ def job_id(program: Program) -> str:
 
 def test_fields_of_an_update(program: Program, job_id: str) -> None:
     """Status details are set, a version is insisted on, and the answer brings the state and the document if asked."""
-    fields = '{"statusDetails":{"step":"1/2"},"includeJobExecutionState":true,"includeJobDocument":true}'
+    fields = (
+        '{"statusDetails":{"step":"1/2"},"includeJobExecutionState":true,"includeJobDocument":true}'
+    )
     updated = ask(program, f"update-job-execution {job_id} IN_PROGRESS {fields}", UPDATED)[UPDATED]
     assert updated["executionState"]["status"] == "IN_PROGRESS"
     assert updated["executionState"]["statusDetails"] == {"step": "1/2"}
     assert updated["jobDocument"] == {"id": job_id}
     version = updated["executionState"]["versionNumber"]
-    rejected = ask(program, f'update-job-execution {job_id} FAILED {{"expectedVersion":{version + 1}}}', REJECTED)
+    rejected = ask(
+        program,
+        f'update-job-execution {job_id} FAILED {{"expectedVersion":{version + 1}}}',
+        REJECTED,
+    )
     assert rejected[REJECTED]["code"] == "VersionMismatch"
     ask(program, f'update-job-execution {job_id} FAILED {{"expectedVersion":{version}}}', UPDATED)
     assert program.finish() == 1
@@ -56,7 +62,9 @@ def test_fields_of_start_next_and_describe(program: Program, job_id: str) -> Non
     fields = '{"statusDetails":{"by":"hand"},"stepTimeoutInMinutes":5}'
     started = ask(program, f"start-next-pending-job-execution {fields}", STARTED)[STARTED]
     assert started["execution"]["statusDetails"] == {"by": "hand"}
-    shown = ask(program, f'describe-job-execution {job_id} {{"includeJobDocument":false}}', DESCRIBED)[DESCRIBED]
+    shown = ask(
+        program, f'describe-job-execution {job_id} {{"includeJobDocument":false}}', DESCRIBED
+    )[DESCRIBED]
     assert "jobDocument" not in shown["execution"]
     assert shown["execution"]["statusDetails"] == {"by": "hand"}
     assert program.finish() == 0
@@ -90,9 +98,15 @@ def test_cancel_by_force(program: Program, job_id: str) -> None:
 def test_after_the_end(program: Program, job_id: str) -> None:
     """An execution that has ended is not described to its device; the same update again tells its status."""
     ask(program, f"update-job-execution {job_id} REJECTED", UPDATED, CHANGED, NEXT)
-    assert ask(program, f"describe-job-execution {job_id}", REJECTED)[REJECTED]["code"] == "TerminalStateReached"
+    assert (
+        ask(program, f"describe-job-execution {job_id}", REJECTED)[REJECTED]["code"]
+        == "TerminalStateReached"
+    )
     again = ask(program, f"update-job-execution {job_id} REJECTED", REJECTED)[REJECTED]
-    assert (again["code"], again["executionState"]["status"]) == ("InvalidStateTransition", "REJECTED")
+    assert (again["code"], again["executionState"]["status"]) == (
+        "InvalidStateTransition",
+        "REJECTED",
+    )
     program.send(f"expect {job_id} SUCCEEDED")
     program.wait_stderr(f"the execution of {job_id} ended as REJECTED, not SUCCEEDED")
     assert program.finish() == 1

@@ -53,7 +53,9 @@ def test_a_later_one_becomes_the_next(account: Account, raw_device: RawDevice) -
     first, second, third = account.queue(raw_device.thing, "A", "B", "C")
     raw_device.events()
     request = {"status": "IN_PROGRESS", "statusDetails": {"step": "1"}}
-    raw_device.publish(f"$aws/things/{raw_device.thing}/jobs/{second}/update", json.dumps(request).encode())
+    raw_device.publish(
+        f"$aws/things/{raw_device.thing}/jobs/{second}/update", json.dumps(request).encode()
+    )
     assert raw_device.event()[0] == f"{second}/update/accepted"
     [(name, body)] = raw_device.events()
     assert name == "notify-next"
@@ -69,7 +71,9 @@ def test_a_later_one_becomes_the_next(account: Account, raw_device: RawDevice) -
     raw_device.ask(f"{first}/update", status="IN_PROGRESS")
     assert raw_device.events() == []  # it was the next one already
     raw_device.ask(f"{third}/update", status="SUCCEEDED")
-    assert [name for name, _ in raw_device.events()] == ["notify"]  # one that was not the next has left
+    assert [name for name, _ in raw_device.events()] == [
+        "notify"
+    ]  # one that was not the next has left
 
 
 def test_a_later_one_becomes_the_next_over_http(account: Account, raw_device: RawDevice) -> None:
@@ -78,7 +82,9 @@ def test_a_later_one_becomes_the_next_over_http(account: Account, raw_device: Ra
     raw_device.events()
     http = account.client("iot-jobs-data", ROOT)
     http.update_job_execution(jobId=second, thingName=raw_device.thing, status="IN_PROGRESS")
-    assert [(name, body["execution"]["jobId"]) for name, body in raw_device.events()] == [("notify-next", second)]
+    assert [(name, body["execution"]["jobId"]) for name, body in raw_device.events()] == [
+        ("notify-next", second)
+    ]
 
 
 def test_create_job_answers_first(account: Account, raw_device: RawDevice) -> None:
@@ -98,7 +104,9 @@ def test_create_job_answers_first(account: Account, raw_device: RawDevice) -> No
     assert [name for name, _ in raw_device.events()] == ["notify"]  # the next one is still the same
 
 
-def test_a_job_that_is_deleted_at_once_is_never_queued(account: Account, raw_device: RawDevice) -> None:
+def test_a_job_that_is_deleted_at_once_is_never_queued(
+    account: Account, raw_device: RawDevice
+) -> None:
     """A job that is deleted before its executions are there leaves none behind; one made again of that id is queued."""
     job = f"{raw_device.thing}-Job"
     account.create_job(raw_device.thing, job, wait=False)
@@ -125,7 +133,9 @@ def test_create_job_is_checked_on_its_targets(account: Account) -> None:
     iot = account.client("iot", (keys["AWS_ACCESS_KEY_ID"], keys["AWS_SECRET_ACCESS_KEY"]))
     arn = "arn:aws:iot:us-east-1:000000000000:thing/"
     iot.create_job(jobId=f"{thing}-1", targets=[arn + thing], document="{}")
-    with pytest.raises(ClientError, match=f"not authorized to perform: iot:CreateJob on resource: {arn}{other}"):
+    with pytest.raises(
+        ClientError, match=f"not authorized to perform: iot:CreateJob on resource: {arn}{other}"
+    ):
         iot.create_job(jobId=f"{thing}-2", targets=[arn + thing, arn + other], document="{}")
 
 
@@ -137,7 +147,9 @@ def test_create_job_is_checked_on_the_job(account: Account) -> None:
     statement = {"Effect": "Allow", "Action": "iot:CreateJob", "Resource": f"{arn}thing/{thing}"}
     keys = account.operator(thing, json.dumps({"Version": "2012-10-17", "Statement": [statement]}))
     iot = account.client("iot", (keys["AWS_ACCESS_KEY_ID"], keys["AWS_SECRET_ACCESS_KEY"]))
-    with pytest.raises(ClientError, match=f"not authorized to perform: iot:CreateJob on resource: {arn}job/{thing}"):
+    with pytest.raises(
+        ClientError, match=f"not authorized to perform: iot:CreateJob on resource: {arn}job/{thing}"
+    ):
         iot.create_job(jobId=thing, targets=[f"{arn}thing/{thing}"], document="{}")
 
 
@@ -150,7 +162,9 @@ def test_a_timer_tells(account: Account, raw_device: RawDevice) -> None:
     assert (one, two) == ("notify", "notify-next")
     assert ids(changed["jobs"]["QUEUED"]) == [second]
     assert following["execution"]["jobId"] == second
-    execution = account.iot.describe_job_execution(jobId=first, thingName=raw_device.thing)["execution"]
+    execution = account.iot.describe_job_execution(jobId=first, thingName=raw_device.thing)[
+        "execution"
+    ]
     assert execution["status"] == "TIMED_OUT"
 
 
@@ -161,7 +175,11 @@ def test_a_timer_of_one_that_is_not_the_next(account: Account, raw_device: RawDe
     raw_device.ask(f"{second}/update", status="IN_PROGRESS", stepTimeoutInMinutes=0.001)
     raw_device.events()
     name, changed = raw_device.event()
-    assert (name, list(changed["jobs"]), ids(changed["jobs"]["IN_PROGRESS"])) == ("notify", ["IN_PROGRESS"], [first])
+    assert (name, list(changed["jobs"]), ids(changed["jobs"]["IN_PROGRESS"])) == (
+        "notify",
+        ["IN_PROGRESS"],
+        [first],
+    )
     assert raw_device.events() == []
 
 
@@ -198,7 +216,9 @@ def left(raw_device: RawDevice, job: str) -> int:
 
 
 @pytest.mark.parametrize("minutes", [0, -2, 10081, "5", True])
-def test_a_step_timer_that_is_none(minutes: object, account: Account, raw_device: RawDevice) -> None:
+def test_a_step_timer_that_is_none(
+    minutes: object, account: Account, raw_device: RawDevice
+) -> None:
     """A step timer that AWS does not know is refused, by start-next and update, and nothing else happens."""
     [job] = account.queue(raw_device.thing, "A")
     for name, fields in (("start-next", {}), (f"{job}/update", {"status": "IN_PROGRESS"})):
@@ -214,14 +234,24 @@ def test_a_step_timer_that_is_none(minutes: object, account: Account, raw_device
 
 @pytest.mark.parametrize(
     "details",
-    [{f"k{number}": "v" for number in range(11)}, {"a b": "v"}, {"k" * 129: "v"}, {"k": "v" * 1025}, {"k": "a\nb"}],
+    [
+        {f"k{number}": "v" for number in range(11)},
+        {"a b": "v"},
+        {"k" * 129: "v"},
+        {"k": "v" * 1025},
+        {"k": "a\nb"},
+    ],
 )
-def test_status_details_are_checked(details: dict[str, str], account: Account, raw_device: RawDevice) -> None:
+def test_status_details_are_checked(
+    details: dict[str, str], account: Account, raw_device: RawDevice
+) -> None:
     """Details that AWS does not take are refused; the most that it takes are taken."""
     [job] = account.queue(raw_device.thing, "A")
     for name in ("start-next", f"{job}/update"):
         outcome, body = raw_device.ask(name, status="IN_PROGRESS", statusDetails=details)
         assert (outcome, body["code"]) == ("rejected", "InvalidRequest")
     most = {f"aZ09:_-{number}".ljust(128, "k"): "é" * 1024 for number in range(10)}
-    assert raw_device.ask(f"{job}/update", status="IN_PROGRESS", statusDetails=most)[0] == "accepted"
+    assert (
+        raw_device.ask(f"{job}/update", status="IN_PROGRESS", statusDetails=most)[0] == "accepted"
+    )
     assert raw_device.ask(f"{job}/get")[1]["execution"]["statusDetails"] == most

@@ -48,7 +48,9 @@ PHASES: dict[str, Callable[[Program], object]] = {
     "starting MiniStack": lambda program: _until(lambda: children(program)),
     "connecting": lambda program: program.wait_stderr("join it from another terminal"),
     "waiting for a line": lambda program: program.started(),
-    "waiting for an event": lambda program: program.started().send("wait NextJobExecutionChangedEvent 60"),
+    "waiting for an event": lambda program: program.started().send(
+        "wait NextJobExecutionChangedEvent 60"
+    ),
     "waiting for an answer": _ask_in_vain,
     "shutting down": lambda program: program.started().send("quit"),
 }
@@ -110,7 +112,9 @@ def test_killed_outright(tmp_path: Path) -> None:
 
 def test_a_terminal_that_closes(tmp_path: Path) -> None:
     """When the terminal window is closed, the program and its AWS IoT end."""
-    with Terminal(["--local"], {"TMPDIR": str(tmp_path), "XDG_STATE_HOME": str(tmp_path / "state")}) as terminal:
+    with Terminal(
+        ["--local"], {"TMPDIR": str(tmp_path), "XDG_STATE_HOME": str(tmp_path / "state")}
+    ) as terminal:
         terminal.wait_prompt()
         service = psutil.Process(terminal.child.pid).children()
         assert service
@@ -152,12 +156,17 @@ def device_with_operator(account: Account) -> tuple[Device, dict[str, str], str]
     return device, operator, owner
 
 
-def test_no_secret_is_printed(account: Account, device_with_operator: tuple[Device, dict[str, str], str]) -> None:
+def test_no_secret_is_printed(
+    account: Account, device_with_operator: tuple[Device, dict[str, str], str]
+) -> None:
     """Neither the private key nor the secret access key is ever shown, in success and in failure."""
     device, operator, _ = device_with_operator
     secret = operator["AWS_SECRET_ACCESS_KEY"]
     key_lines = Path(device.key).read_text().splitlines()[1:-1]
-    wrong = operator | {"AWS_SECRET_ACCESS_KEY": secret[::-1], "AWS_SESSION_TOKEN": "token-of-the-session"}
+    wrong = operator | {
+        "AWS_SECRET_ACCESS_KEY": secret[::-1],
+        "AWS_SESSION_TOKEN": "token-of-the-session",
+    }
     script = "help\nget-pending-job-executions\ncreate-job a/b {}\nnonsense\n"
     outcomes = [
         run(account.arguments(device), script, operator),
@@ -165,7 +174,9 @@ def test_no_secret_is_printed(account: Account, device_with_operator: tuple[Devi
         run(account.arguments(device._replace(cert=device.key, key=device.cert)), script, operator),
     ]
     said = "".join(outcome.stdout + outcome.stderr for outcome in outcomes)
-    assert not [line for line in [secret, secret[::-1], "token-of-the-session", *key_lines] if line in said]
+    assert not [
+        line for line in [secret, secret[::-1], "token-of-the-session", *key_lines] if line in said
+    ]
 
 
 def test_a_careless_key_is_warned_of(account: Account) -> None:

@@ -43,7 +43,10 @@ def assert_streams_alive(broker: Broker, program: Program, number: int) -> None:
     """One event on each topic is shown, once."""
     broker.publish("notify", event(number))
     broker.publish("notify-next", event(number))
-    assert program.take(CHANGED, NEXT) == {CHANGED: {"timestamp": number}, NEXT: {"timestamp": number}}
+    assert program.take(CHANGED, NEXT) == {
+        CHANGED: {"timestamp": number},
+        NEXT: {"timestamp": number},
+    }
 
 
 def lines(program: Program, start: str) -> list[str]:
@@ -100,7 +103,9 @@ def test_broker_gone_for_a_while(broker: Broker) -> None:
         ),
     ],
 )
-def test_sent_away(broker: Broker, reason: mqtt5.DisconnectReasonCode, words: str | None, told: str) -> None:
+def test_sent_away(
+    broker: Broker, reason: mqtt5.DisconnectReasonCode, words: str | None, told: str
+) -> None:
     """A broker that sends the client away is quoted, harmlessly."""
     with start(broker) as program:
         broker.disconnect(reason, words)
@@ -128,7 +133,8 @@ def test_session_taken_over(broker: Broker) -> None:
         taken_over = lines(first, LOST)
         assert 2 <= len(taken_over) <= 3
         assert all(
-            "another client connected with the same client id: SESSION_TAKEN_OVER (142)" in t for t in taken_over
+            "another client connected with the same client id: SESSION_TAKEN_OVER (142)" in t
+            for t in taken_over
         )
         assert len(first.stderr.splitlines()) <= 1 + 2 * len(taken_over)
         attempts = 20  # it may have been thrown out last, and be on its way back
@@ -183,7 +189,9 @@ def test_stream_refused_after_a_reconnect(broker: Broker) -> None:
         broker.suback["notify"] = mqtt5.SubAckReasonCode.NOT_AUTHORIZED
         broker.drop()
         program.wait_stderr("the JobExecutionsChangedEvent stream was refused its subscription")
-        program.wait_stderr("iot:Subscribe on topicfilter/$aws/things/Thing/jobs/notify; its events are not shown")
+        program.wait_stderr(
+            "iot:Subscribe on topicfilter/$aws/things/Thing/jobs/notify; its events are not shown"
+        )
         caught_up(broker, 1)
         broker.publish("notify", event(1))
         broker.publish("notify-next", event(2))
@@ -232,7 +240,9 @@ def test_connection_lost_while_waiting(broker: Broker) -> None:
         broker.wait_for(lambda: len(broker.requests) == 1)
         broker.drop()
         program.wait_stderr("its outcome is unknown, it may have been carried out")
-        assert re.search(r"likely cause: the connection (is down|was lost meanwhile): ", program.stderr)
+        assert re.search(
+            r"likely cause: the connection (is down|was lost meanwhile): ", program.stderr
+        )
         program.wait_stderr("reconnected after ")
         program.send("get-pending-job-executions")
         program.take("GetPendingJobExecutionsResponse")
@@ -253,7 +263,9 @@ def test_refused_requests(broker: Broker, codes: str, missing: str) -> None:
     with start(broker) as program:
         program.send("update-job-execution Job1 FAILED", "get-pending-job-executions")
         program.take("GetPendingJobExecutionsResponse")
-        program.wait_stderr(f"no policy of the certificate allows {missing}\n")  # the other pipe may be read later
+        program.wait_stderr(
+            f"no policy of the certificate allows {missing}\n"
+        )  # the other pipe may be read later
         assert "outcome is unknown" not in program.stderr
 
 
@@ -268,7 +280,10 @@ def test_resumed_session(broker: Broker) -> None:
     with start(broker) as program:
         broker.refuse()
         program.wait_stderr(LOST)
-        broker.publish("notify", b'{"jobs": {"QUEUED": [{"jobId": "Job1", "versionNumber": 1}]}, "timestamp": 1}')
+        broker.publish(
+            "notify",
+            b'{"jobs": {"QUEUED": [{"jobId": "Job1", "versionNumber": 1}]}, "timestamp": 1}',
+        )
         broker.publish("notify-next", event(2))
         broker.listen()
         assert program.take(CHANGED, NEXT)[NEXT] == {"timestamp": 2}
@@ -285,7 +300,9 @@ def test_forgotten_session(broker: Broker) -> None:
     with start(broker) as program:
         program.send("get-pending-job-executions")
         program.take("GetPendingJobExecutionsResponse")
-        broker.answer = lambda request: request.accept(queuedJobs=[{"jobId": "Job9"}], inProgressJobs=[])
+        broker.answer = lambda request: request.accept(
+            queuedJobs=[{"jobId": "Job9"}], inProgressJobs=[]
+        )
         broker.drop()
         program.wait_for(lambda: len(program.blocks()) == 2)
         title, body = program.blocks()[-1]
@@ -306,7 +323,9 @@ def test_missed_changes_unknown(broker: Broker) -> None:
     with start(broker, timeout="1") as program:
         broker.answer = never
         broker.drop()
-        program.wait_stderr("what changed while the connection was down is not known: no answer within 1 s")
+        program.wait_stderr(
+            "what changed while the connection was down is not known: no answer within 1 s"
+        )
 
 
 # A real AWS IoT, killed
@@ -326,7 +345,9 @@ def test_ministack_killed(tmp_path: Path) -> None:
     with running_ministack(tmp_path) as ministack:
         device = ministack.account.device()
         operator = ministack.account.operator(device.thing)
-        Program(ministack.account.arguments(device), operator).started().__exit__()  # makes the thing
+        Program(
+            ministack.account.arguments(device), operator
+        ).started().__exit__()  # makes the thing
         ministack.end(signal.SIGTERM)  # saves its state, as a kill does not
         ministack.start_again()
         with Program(ministack.account.arguments(device), operator).started() as program:
@@ -338,7 +359,11 @@ def test_ministack_killed(tmp_path: Path) -> None:
             program.wait_stderr("reconnected after ")
             program.wait_for(lambda: len(program.blocks()) == 3)
             title, body = program.blocks()[-1]
-            assert (title, '"now" : null' in body, '"was" : "QUEUED"' in body) == (MISSED, True, True)
+            assert (title, '"now" : null' in body, '"was" : "QUEUED"' in body) == (
+                MISSED,
+                True,
+                True,
+            )
             program._seen += 1
             job_id = ministack.account.create_job(device.thing)
             assert program.take(CHANGED, NEXT)[NEXT]["execution"]["jobId"] == job_id
@@ -353,16 +378,26 @@ def test_policy_detached_meanwhile(tmp_path: Path) -> None:
         device = account.device()
         with (
             Proxy(account.local.port) as proxy,
-            Program(account.arguments(device, port=str(proxy.port)), account.operator(device.thing)) as program,
+            Program(
+                account.arguments(device, port=str(proxy.port)), account.operator(device.thing)
+            ) as program,
         ):
             program.started()
             proxy.refuse()
             program.wait_stderr(LOST)
-            ministack.end(signal.SIGTERM)  # with it goes the MQTT session, and the subscriptions in it
+            ministack.end(
+                signal.SIGTERM
+            )  # with it goes the MQTT session, and the subscriptions in it
             ministack.start_again()
-            [attached] = account.iot.list_attached_policies(target=device.certificate_arn)["policies"]
-            account.iot.detach_policy(policyName=attached["policyName"], target=device.certificate_arn)
-            document = account.policy("device-policy", device.thing).replace("/jobs/notify-next", "/jobs/other")
+            [attached] = account.iot.list_attached_policies(target=device.certificate_arn)[
+                "policies"
+            ]
+            account.iot.detach_policy(
+                policyName=attached["policyName"], target=device.certificate_arn
+            )
+            document = account.policy("device-policy", device.thing).replace(
+                "/jobs/notify-next", "/jobs/other"
+            )
             account.iot.create_policy(policyName="less", policyDocument=document)
             account.iot.attach_policy(policyName="less", target=device.certificate_arn)
             proxy.listen()
@@ -391,7 +426,9 @@ class Blocked:
             stderr=self._errors,
             env=environment(self.broker.environment),
         )
-        self.broker.wait_for(lambda: set(self.broker.subscribed) >= {"notify", "notify-next"}, PATIENCE)
+        self.broker.wait_for(
+            lambda: set(self.broker.subscribed) >= {"notify", "notify-next"}, PATIENCE
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -416,7 +453,9 @@ class Blocked:
         """Read stdout and let the program end: the numbers of the events that it showed, and its stderr."""
         shown, _ = self._process.communicate(timeout=PATIENCE)
         self._errors.seek(0)
-        return [json.loads(line)["body"]["timestamp"] for line in shown.splitlines()], self._errors.read().decode()
+        return [
+            json.loads(line)["body"]["timestamp"] for line in shown.splitlines()
+        ], self._errors.read().decode()
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -34,7 +34,11 @@ def test_a_job_of_the_same_id_again(account: Account, raw_device: RawDevice) -> 
     account.iot.delete_job(jobId=job)
     account.queue(raw_device.thing, "A")
     execution = raw_device.ask(f"{job}/get")[1]["execution"]
-    assert (execution["executionNumber"], execution["versionNumber"], execution["status"]) == (1, 1, "QUEUED")
+    assert (execution["executionNumber"], execution["versionNumber"], execution["status"]) == (
+        1,
+        1,
+        "QUEUED",
+    )
 
 
 def test_responses_go_through_the_broker(account: Account, raw_device: RawDevice) -> None:
@@ -71,7 +75,9 @@ def test_a_step_timer_takes_the_place_of_the_jobs(account: Account, raw_device: 
     """With a step timer of 10 minutes, the 5 minutes of the job's own timer no longer count."""
     job = f"{raw_device.thing}-A"
     timeout = {"inProgressTimeoutInMinutes": 5}
-    account.iot.create_job(jobId=job, targets=[target(raw_device)], document="{}", timeoutConfig=timeout)
+    account.iot.create_job(
+        jobId=job, targets=[target(raw_device)], document="{}", timeoutConfig=timeout
+    )
     raw_device.event()
     raw_device.ask(f"{job}/update", status="IN_PROGRESS", stepTimeoutInMinutes=10)
     assert raw_device.ask(f"{job}/get")[1]["execution"]["approximateSecondsBeforeTimedOut"] > 500
@@ -83,14 +89,20 @@ def test_job_ids_that_are_topics(job_id: str, account: Account, raw_device: RawD
     account.create_job(raw_device.thing, job_id)
     raw_device.events()
     raw_device.publish(f"$aws/things/{raw_device.thing}/jobs/{job_id}/get", b"{}")
-    assert not [name for name, _ in raw_device.events() if name.endswith(("/accepted", "/rejected"))]
+    assert not [
+        name for name, _ in raw_device.events() if name.endswith(("/accepted", "/rejected"))
+    ]
     account.iot.delete_job(jobId=job_id, force=True)
 
 
 def test_a_document_is_measured_in_characters(account: Account, raw_device: RawDevice) -> None:
     """A document of 32,768 characters is taken, though it has nearly twice as many bytes; and one that is no object."""
-    account.iot.create_job(jobId=f"{raw_device.thing}-A", targets=[target(raw_device)], document=f'"{"é" * 32766}"')
-    account.iot.create_job(jobId=f"{raw_device.thing}-B", targets=[target(raw_device)], document="[1]")
+    account.iot.create_job(
+        jobId=f"{raw_device.thing}-A", targets=[target(raw_device)], document=f'"{"é" * 32766}"'
+    )
+    account.iot.create_job(
+        jobId=f"{raw_device.thing}-B", targets=[target(raw_device)], document="[1]"
+    )
 
 
 def test_a_schedule_is_not_kept(account: Account, raw_device: RawDevice) -> None:
@@ -98,7 +110,9 @@ def test_a_schedule_is_not_kept(account: Account, raw_device: RawDevice) -> None
     job = f"{raw_device.thing}-A"
     start = (datetime.now(UTC) + timedelta(days=1)).strftime("%Y-%m-%dT%H:%M")
     schedule = {"startTime": start}
-    account.iot.create_job(jobId=job, targets=[target(raw_device)], document="{}", schedulingConfig=schedule)
+    account.iot.create_job(
+        jobId=job, targets=[target(raw_device)], document="{}", schedulingConfig=schedule
+    )
     assert raw_device.event()[0] == "notify"
 
 
@@ -108,7 +122,9 @@ def test_limits_of_the_broker_are_wider(account: Account, raw_device: RawDevice)
     assert raw_device.subscribe(*[f"{base}get/+"] * 9) == [1] * 9
     assert raw_device.publish(f"{base}get", json.dumps({"filler": "x" * 200_000}).encode()) == 0
     assert raw_device.event()[0] == "get/accepted"
-    raw_device._send(mqtt5.PublishPacket(f"{base}get", b"{}", qos=mqtt5.QoS.EXACTLY_ONCE, packet_id=1000))
+    raw_device._send(
+        mqtt5.PublishPacket(f"{base}get", b"{}", qos=mqtt5.QoS.EXACTLY_ONCE, packet_id=1000)
+    )
     assert raw_device.event()[0] == "get/accepted"
 
 
@@ -119,7 +135,9 @@ def test_a_session_is_kept(account: Account) -> None:
     with RawDevice(account.local, device, client_id="test-kept", session=3600) as first:
         assert not first.session_present
     jobs = account.queue(device.thing, *"ABCDE")
-    with RawDevice(account.local, device, client_id="test-kept", session=3600, listens=False) as again:
+    with RawDevice(
+        account.local, device, client_id="test-kept", session=3600, listens=False
+    ) as again:
         assert again.session_present
         changes = [body["jobs"]["QUEUED"] for name, body in again.events() if name == "notify"]
         assert [len(queued) for queued in changes] == [1, 2, 3, 4, 5]

@@ -94,7 +94,10 @@ ON_NEXT = [
     Sent(execution(statusDetails={"a": float("-inf")}), '"a" : -Infinity'),
     Sent(execution(jobDocument=json.loads('{"a":' * 900 + "1" + "}" * 900)), '"a"'),
 ]
-BY_TOPIC = {"notify": (CHANGED, NO_OBJECTS + TIMES + ON_NOTIFY), "notify-next": (NEXT, NO_OBJECTS + TIMES + ON_NEXT)}
+BY_TOPIC = {
+    "notify": (CHANGED, NO_OBJECTS + TIMES + ON_NOTIFY),
+    "notify-next": (NEXT, NO_OBJECTS + TIMES + ON_NEXT),
+}
 
 
 @pytest.fixture
@@ -132,7 +135,9 @@ def test_hostile_events(broker: Broker, topic: str) -> None:
             broker.publish(topic, sent.payload)
         broker.publish(topic, GOOD)
         program.wait_for(lambda: '"timestamp" : 1748981622' in program.stdout)
-        shown = program.wait_for(lambda: len(found := chunks(program.stdout)) > len(all_sent) and found)
+        shown = program.wait_for(
+            lambda: len(found := chunks(program.stdout)) > len(all_sent) and found
+        )
         assert len(shown) == len(all_sent) + 1
         for sent, chunk in zip(all_sent, shown, strict=False):
             assert chunk.startswith(f"─── {title} ─")
@@ -157,7 +162,9 @@ def test_hostile_events_as_json(broker: Broker, topic: str) -> None:
         assert len(lines) == len(all_sent) + 1
         for sent, line in zip(all_sent, lines, strict=False):
             assert line["type"] == title
-            assert isinstance(line.get("body"), dict) != isinstance(line.get("raw"), str), sent.payload[:100]
+            assert isinstance(line.get("body"), dict) != isinstance(line.get("raw"), str), (
+                sent.payload[:100]
+            )
             assert ("raw" not in line) or line["note"]
         assert lines[-1] == {"type": title, "body": {"timestamp": 1748981622}}
         assert program.finish() == 0
@@ -167,7 +174,9 @@ def test_hostile_events_as_json(broker: Broker, topic: str) -> None:
 def test_unknown_fields_are_shown(broker: Broker) -> None:
     """Fields that the device SDK's model drops are shown at every level, in events and in answers."""
     known = {"jobId": "Job1", "odd": {"a": [1, {"b": None}]}}
-    broker.answer = lambda request: request.accept(queuedJobs=[known], inProgressJobs=[], odd=[known])
+    broker.answer = lambda request: request.accept(
+        queuedJobs=[known], inProgressJobs=[], odd=[known]
+    )
     with Program(broker.arguments(output="json"), broker.environment).started() as program:
         broker.publish("notify", event(jobs={"QUEUED": [known]}, odd=1))
         program.wait_for(lambda: program.stdout.count("\n") == 1)
@@ -202,8 +211,14 @@ def answers(outcome: str) -> list[tuple[str, str]]:
     return [
         *wrong,
         ('{"clientToken": "TOKEN", "code": 5, "message": ["\\u001b[2J"]}', r"\u001b[2J"),
-        ('{"clientToken": "TOKEN", "code": "OddCode", "message": "m", "executionState": "x"}', "OddCode"),
-        ('{"clientToken": "TOKEN", "code": "C", "message": "m", "executionState": {"odd": 1}}', '"odd" : 1'),
+        (
+            '{"clientToken": "TOKEN", "code": "OddCode", "message": "m", "executionState": "x"}',
+            "OddCode",
+        ),
+        (
+            '{"clientToken": "TOKEN", "code": "C", "message": "m", "executionState": {"odd": 1}}',
+            '"odd" : 1',
+        ),
     ]
 
 
@@ -222,7 +237,9 @@ def test_hostile_answers(broker: Broker, outcome: str, title: str, status: int) 
     broker.answer = answer
     with Program(broker.arguments(), broker.environment).started() as program:
         program.send(*["describe-job-execution Job1"] * len(payloads))
-        shown = program.wait_for(lambda: len(found := chunks(program.stdout)) == len(payloads) and found)
+        shown = program.wait_for(
+            lambda: len(found := chunks(program.stdout)) == len(payloads) and found
+        )
         for (payload, expected), chunk in zip(payloads, shown, strict=True):
             assert chunk.startswith(f"─── {title} ─"), payload[:100]
             assert expected in chunk, payload[:100]
@@ -232,7 +249,14 @@ def test_hostile_answers(broker: Broker, outcome: str, title: str, status: int) 
 
 def test_answers_that_name_no_request(broker: Broker) -> None:
     """An answer that the SDK cannot match to a request is shown when one waits on that topic, and then times out."""
-    payloads = [b"", b"nonsense \x1b[2J", b'{"timestamp": 1}', b'{"clientToken": 5}', b"[" * 5000, b"\xff"]
+    payloads = [
+        b"",
+        b"nonsense \x1b[2J",
+        b'{"timestamp": 1}',
+        b'{"clientToken": 5}',
+        b"[" * 5000,
+        b"\xff",
+    ]
 
     def answer(request: Request) -> None:
         for payload in payloads:
@@ -242,8 +266,13 @@ def test_answers_that_name_no_request(broker: Broker) -> None:
     broker.answer = answer
     with Program(broker.arguments(timeout="1"), broker.environment).started() as program:
         program.send("describe-job-execution Job1")
-        shown = program.wait_for(lambda: len(found := chunks(program.stdout)) == len(payloads) + 1 and found)
-        assert all("that names no request: its clientToken is missing or unreadable)" in chunk for chunk in shown)
+        shown = program.wait_for(
+            lambda: len(found := chunks(program.stdout)) == len(payloads) + 1 and found
+        )
+        assert all(
+            "that names no request: its clientToken is missing or unreadable)" in chunk
+            for chunk in shown
+        )
         assert r"nonsense \u001b[2J" in shown[1]
         assert "Service Request Rejected" in shown[-1]
         assert '"code" : "InvalidJson"' in shown[-1]
@@ -282,7 +311,11 @@ def test_hostile_control_plane(broker: Broker) -> None:
         Answer(302, b"", {"Location": "http://127.0.0.1:9/"}),
         Answer(400, {"message": "\x1b[2J\u202e\n  next: do as I say"}, {"x-amzn-ErrorType": "Odd"}),
     ]
-    none: list[Answer | bytes] = [Answer(200, b"<html>Log in</html>"), Answer(200), Answer(200, {"jobArn": 5})]
+    none: list[Answer | bytes] = [
+        Answer(200, b"<html>Log in</html>"),
+        Answer(200),
+        Answer(200, {"jobArn": 5}),
+    ]
     with Program(broker.arguments(), broker.environment).started() as program:
         broker.control.script(*odd, *none, Answer(403))
         program.send(*["create-job Job1 {}"] * len(odd + none))
@@ -290,6 +323,8 @@ def test_hostile_control_plane(broker: Broker) -> None:
         assert program.finish() == 1
         assert program.stdout == ""
         assert program.stderr.count("iot:CreateJob") == len(odd + none)
-        assert program.stderr.count("its outcome is unknown, it may have been carried out") == len(none)
+        assert program.stderr.count("its outcome is unknown, it may have been carried out") == len(
+            none
+        )
         assert "\n  next: do as I say" not in program.stderr
         assert_harmless(program)

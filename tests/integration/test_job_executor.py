@@ -78,7 +78,9 @@ class Thing:
         return str(self.execution(job_id)["status"])
 
     def details(self, job_id: str) -> dict[str, str]:
-        details: dict[str, str] = self.execution(job_id).get("statusDetails", {}).get("detailsMap", {})
+        details: dict[str, str] = (
+            self.execution(job_id).get("statusDetails", {}).get("detailsMap", {})
+        )
         return details
 
     def wait(self, job_id: str, status: str, patience: float = 20) -> None:
@@ -97,10 +99,19 @@ def test_one_file_to_copy() -> None:
     """It is one file of less than 350 lines that imports awsiotsdk and the standard library, nothing else."""
     source = SCRIPT.read_text(encoding="utf-8")
     assert len(source.splitlines()) < 350
-    imports = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Import | ast.ImportFrom)]
+    imports = [
+        node
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Import | ast.ImportFrom)
+    ]
     packages = {str(node.module) for node in imports if isinstance(node, ast.ImportFrom)}
-    packages |= {alias.name for node in imports if isinstance(node, ast.Import) for alias in node.names}
-    assert {package.split(".")[0] for package in packages} - sys.stdlib_module_names == {"awscrt", "awsiot"}
+    packages |= {
+        alias.name for node in imports if isinstance(node, ast.Import) for alias in node.names
+    }
+    assert {package.split(".")[0] for package in packages} - sys.stdlib_module_names == {
+        "awscrt",
+        "awsiot",
+    }
 
 
 # The work, with the real service
@@ -142,12 +153,22 @@ def test_what_the_handler_gets_and_gives(thing: Thing, handlers: Handlers) -> No
     ("end", "status", "details"),
     [
         ("exit 0", "SUCCEEDED", {"step": "1"}),
-        ("echo bad thing >&2; exit 65", "REJECTED", {"step": "1", "exitStatus": "65", "stderr": "bad thing"}),
-        ("printf 'a\\n\\033[31mb\\n' >&2; exit 3", "FAILED", {"step": "1", "exitStatus": "3", "stderr": "a  [31mb"}),
+        (
+            "echo bad thing >&2; exit 65",
+            "REJECTED",
+            {"step": "1", "exitStatus": "65", "stderr": "bad thing"},
+        ),
+        (
+            "printf 'a\\n\\033[31mb\\n' >&2; exit 3",
+            "FAILED",
+            {"step": "1", "exitStatus": "3", "stderr": "a  [31mb"},
+        ),
         ("kill -9 $$", "FAILED", {"step": "1", "exitStatus": "signal 9"}),
     ],
 )
-def test_outcomes(thing: Thing, handlers: Handlers, end: str, status: str, details: dict[str, str]) -> None:
+def test_outcomes(
+    thing: Thing, handlers: Handlers, end: str, status: str, details: dict[str, str]
+) -> None:
     """The exit status decides; why it failed stands in the statusDetails."""
     handlers.write("echo '{\"step\": 1}'", end)
     job = thing.create()
@@ -157,7 +178,9 @@ def test_outcomes(thing: Thing, handlers: Handlers, end: str, status: str, detai
 
 
 @pytest.mark.parametrize("content", [None, "#!/no/such/interpreter", "no program at all"])
-def test_a_handler_that_cannot_be_started(thing: Thing, handlers: Handlers, content: str | None) -> None:
+def test_a_handler_that_cannot_be_started(
+    thing: Thing, handlers: Handlers, content: str | None
+) -> None:
     """The job fails and says why, and the device goes on."""
     if content:
         handlers.path.write_text(content)
@@ -199,7 +222,9 @@ def test_details_are_cut_to_what_aws_takes(thing: Thing, handlers: Handlers) -> 
     assert details["stderr"] == "e" * 1017 + "the end"
     assert details["long"] == "x" * 1024
     assert details["bell"] == "a  b"
-    assert [name for name in details if name.startswith("name:")] == [f"name:{number}" for number in range(6)]
+    assert [name for name in details if name.startswith("name:")] == [
+        f"name:{number}" for number in range(6)
+    ]
 
 
 @pytest.mark.parametrize(
@@ -288,7 +313,9 @@ def test_progress_renews_the_step_timeout(service: JobsService, handlers: Handle
     """A handler that reports progress in time may take as long as it likes; the service's timer is renewed too."""
     handlers.write('for step in 1 2 3 4 5 6; do echo "{\\"step\\": $step}"; sleep 0.6; done')
     execution = service.add("Job1")
-    with Executor(handlers, scripted_connection(service.broker, handlers.folder), "--step-timeout", "0.03"):
+    with Executor(
+        handlers, scripted_connection(service.broker, handlers.folder), "--step-timeout", "0.03"
+    ):
         until(lambda: execution["status"] == "SUCCEEDED")
     assert {body["stepTimeoutInMinutes"] for body in service.asked("start-next")} == {1}
     *progress, outcome = service.asked("update")
@@ -436,9 +463,15 @@ def test_killed_after_a_signal_to_the_group(thing: Thing, handlers: Handlers, na
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_ended_while_a_handler_starts(number: signal.Signals, thing: Thing, handlers: Handlers) -> None:
+def test_ended_while_a_handler_starts(
+    number: signal.Signals, thing: Thing, handlers: Handlers
+) -> None:
     """Ended by the very first act of its handler, before it knows of that, it takes it along, and hangs in no wait."""
-    handlers.write("[ -e pid ] && exit 0", f"echo $$ > pid; kill -{number} $PPID", "while :; do sleep 0.05; done")
+    handlers.write(
+        "[ -e pid ] && exit 0",
+        f"echo $$ > pid; kill -{number} $PPID",
+        "while :; do sleep 0.05; done",
+    )
     job = thing.create()
     with Executor(handlers, thing.connection()) as executor:
         assert executor.process.wait(PATIENCE) == (0 if number == signal.SIGTERM else -number)
@@ -450,9 +483,14 @@ def test_ended_while_a_handler_starts(number: signal.Signals, thing: Thing, hand
 
 def test_killed_before_the_outcome_was_sent(thing: Thing, handlers: Handlers) -> None:
     """Killed when the work is done and the connection is down, it only sends the outcome at the next start."""
-    handlers.write("touch began; while [ ! -e go ]; do sleep 0.02; done", 'echo \'{"step": "done"}\'; exit 7')
+    handlers.write(
+        "touch began; while [ ! -e go ]; do sleep 0.02; done", 'echo \'{"step": "done"}\'; exit 7'
+    )
     job = thing.create()
-    with Proxy(thing.account.local.port) as proxy, Executor(handlers, thing.connection(proxy.port)) as executor:
+    with (
+        Proxy(thing.account.local.port) as proxy,
+        Executor(handlers, thing.connection(proxy.port)) as executor,
+    ):
         until((handlers.folder / "began").exists)
         proxy.refuse()
         (handlers.folder / "go").touch()
@@ -485,7 +523,9 @@ def test_killed_before_start_next_was_answered(service: JobsService, handlers: H
 
 
 @pytest.mark.parametrize("taken", [True, False])
-def test_killed_after_the_outcome_was_sent(service: JobsService, handlers: Handlers, *, taken: bool) -> None:
+def test_killed_after_the_outcome_was_sent(
+    service: JobsService, handlers: Handlers, *, taken: bool
+) -> None:
     """Killed before it knows whether the outcome was taken, it sees to that, and no handler runs twice."""
     handlers.write()
     jobs = [service.add("Job1"), service.add("Job2")]
@@ -590,7 +630,10 @@ def test_an_outage_while_the_handler_runs(thing: Thing, handlers: Handlers) -> N
     """The outcome of a handler that ended during an outage is sent when the network is back; it runs once."""
     handlers.write("touch began; while [ ! -e go ]; do sleep 0.02; done")
     job = thing.create()
-    with Proxy(thing.account.local.port) as proxy, Executor(handlers, thing.connection(proxy.port)) as executor:
+    with (
+        Proxy(thing.account.local.port) as proxy,
+        Executor(handlers, thing.connection(proxy.port)) as executor,
+    ):
         until((handlers.folder / "began").exists)
         proxy.refuse()
         (handlers.folder / "go").touch()
@@ -635,7 +678,10 @@ def test_sends_the_outcome_until_it_is_taken(service: JobsService, handlers: Han
         until(lambda: execution["status"] == "FAILED", patience=30)
     updates = service.asked("update")
     assert len({body.pop("clientToken") for body in updates}) == 4
-    assert updates == [{"status": "FAILED", "statusDetails": {"exitStatus": "1"}, "executionNumber": 3}] * 4
+    assert (
+        updates
+        == [{"status": "FAILED", "statusDetails": {"exitStatus": "1"}, "executionNumber": 3}] * 4
+    )
     assert handlers.ran == ["Job1 3 0"]
 
 
@@ -643,7 +689,10 @@ def test_asks_until_it_is_answered(service: JobsService, handlers: Handlers) -> 
     """Throttling, internal errors, and answers that make no sense do not stop it from asking for the next job."""
     handlers.write()
     execution = service.add("Job1")
-    troubles = [b'{"execution": 5, "clientToken": "%s"}', b'{"code": "InternalError", "clientToken": "%s"}']
+    troubles = [
+        b'{"execution": 5, "clientToken": "%s"}',
+        b'{"code": "InternalError", "clientToken": "%s"}',
+    ]
 
     def meddle(request: Request) -> bool:
         if not troubles or request.name != "start-next":
@@ -717,10 +766,27 @@ def test_events_that_come_twice_late_or_broken(service: JobsService, handlers: H
     """Events of any number, age and shape neither end a handler nor run one twice."""
     handlers.write("while [ ! -e go ]; do sleep 0.02; done")
     broker, execution = service.broker, service.add("Job1")
-    old = {"jobId": "Job1", "executionNumber": 1, "queuedAt": 1, "lastUpdatedAt": 1, "versionNumber": 1}
+    old = {
+        "jobId": "Job1",
+        "executionNumber": 1,
+        "queuedAt": 1,
+        "lastUpdatedAt": 1,
+        "versionNumber": 1,
+    }
     events = {
-        "notify": [b'{"jobs": {}}', json.dumps({"jobs": {"QUEUED": [old]}}).encode(), b"{", b"\xff", b'{"jobs": 5}'],
-        "notify-next": [b"{}", json.dumps({"execution": old | {"status": "QUEUED"}}).encode(), b"[]", b""],
+        "notify": [
+            b'{"jobs": {}}',
+            json.dumps({"jobs": {"QUEUED": [old]}}).encode(),
+            b"{",
+            b"\xff",
+            b'{"jobs": 5}',
+        ],
+        "notify-next": [
+            b"{}",
+            json.dumps({"execution": old | {"status": "QUEUED"}}).encode(),
+            b"[]",
+            b"",
+        ],
     }
 
     def publish() -> None:
@@ -741,7 +807,9 @@ def test_events_that_come_twice_late_or_broken(service: JobsService, handlers: H
 
 @pytest.mark.parametrize("payload", [b"{}", b"{"], ids=["readable", "unreadable"])
 @pytest.mark.parametrize("stream", LISTEN)
-def test_any_event_is_news(service: JobsService, handlers: Handlers, stream: str, payload: bytes) -> None:
+def test_any_event_is_news(
+    service: JobsService, handlers: Handlers, stream: str, payload: bytes
+) -> None:
     """An event on either stream, whatever it says, makes the device ask for what it has to do."""
     handlers.write()
     with Executor(handlers, scripted_connection(service.broker, handlers.folder)):
@@ -786,7 +854,9 @@ def test_an_id_that_is_used_again_while_the_outcome_waits(
     assert len(handlers.ran) == 2
 
 
-def test_an_id_that_is_used_again_just_before_the_end(service: JobsService, handlers: Handlers) -> None:
+def test_an_id_that_is_used_again_just_before_the_end(
+    service: JobsService, handlers: Handlers
+) -> None:
     """The outcome of a job that was deleted while its handler ended is not the one of the job that has its id now."""
     handlers.write("touch began; while [ ! -e go ]; do sleep 0.02; done; sleep 1")
     service.add("Job1")

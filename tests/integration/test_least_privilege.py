@@ -78,10 +78,14 @@ class Outcome(NamedTuple):
 
 
 def _document(permissions: list[Permission], account: Account, thing: str) -> str:
-    statements = [{"Effect": "Allow", "Action": it.action, "Resource": it.resource} for it in permissions]
+    statements = [
+        {"Effect": "Allow", "Action": it.action, "Resource": it.resource} for it in permissions
+    ]
     text = json.dumps({"Version": "2012-10-17", "Statement": statements})
     arn = account.policy("device-policy", "T").partition('"arn:aws:iot:')[2].split(":")
-    return text.replace("<region>", arn[0]).replace("<account>", arn[1]).replace("<thingname>", thing)
+    return (
+        text.replace("<region>", arn[0]).replace("<account>", arn[1]).replace("<thingname>", thing)
+    )
 
 
 def _run_without(account: Account, missing: Permission | None) -> Outcome:
@@ -105,7 +109,9 @@ def outcomes(account: Account) -> dict[Permission | None, Outcome]:
     """The program without each permission in turn, and with all of them (None)."""
     cases = [None, *EVERY]
     with ThreadPoolExecutor(4) as several:
-        return dict(zip(cases, several.map(lambda case: _run_without(account, case), cases), strict=True))
+        return dict(
+            zip(cases, several.map(lambda case: _run_without(account, case), cases), strict=True)
+        )
 
 
 def test_all_permissions_suffice(outcomes: dict[Permission | None, Outcome]) -> None:
@@ -122,7 +128,9 @@ NEEDED = [it for it in EVERY if (it.action, it.short) not in UNCHECKED | UNUSED]
 
 
 @pytest.mark.parametrize("missing", NEEDED, ids=_id)
-def test_a_missing_permission_is_named(missing: Permission, outcomes: dict[Permission | None, Outcome]) -> None:
+def test_a_missing_permission_is_named(
+    missing: Permission, outcomes: dict[Permission | None, Outcome]
+) -> None:
     """Without it something fails: the command that needs it, with a message that names it."""
     outcome = outcomes[missing]
     assert outcome.status == 1
@@ -133,7 +141,9 @@ def test_a_missing_permission_is_named(missing: Permission, outcomes: dict[Permi
 
 
 @pytest.mark.parametrize("missing", [it for it in EVERY if it not in NEEDED], ids=_id)
-def test_a_permission_that_only_aws_checks(missing: Permission, outcomes: dict[Permission | None, Outcome]) -> None:
+def test_a_permission_that_only_aws_checks(
+    missing: Permission, outcomes: dict[Permission | None, Outcome]
+) -> None:
     """Without it nothing fails here: the exceptions are exactly those that `UNCHECKED` and `UNUSED` explain."""
     assert outcomes[missing].status == 0
     assert outcomes[missing].errors == []
@@ -144,7 +154,9 @@ def test_unrelated_commands_go_on(outcomes: dict[Permission | None, Outcome]) ->
     for missing, outcome in outcomes.items():
         if missing and missing.policy == "device-policy" and _failing_line(missing) != START:
             lines = {error["line"] for error in outcome.errors}
-            depending = {8} if "update" in missing.short and missing.action != "iot:Receive" else set()
+            depending = (
+                {8} if "update" in missing.short and missing.action != "iot:Receive" else set()
+            )
             assert lines == {_failing_line(missing)} | depending, missing
 
 
@@ -160,7 +172,11 @@ def _failing_line(missing: Permission) -> int:
 
 def _named(missing: Permission, thing: str) -> list[str]:
     """The words in which a message names the permission: with the real job and client id where it knows them."""
-    resource = missing.short.replace("<thingname>", thing).replace("job/*", f"job/{thing}").replace("test-*", "test-")
+    resource = (
+        missing.short.replace("<thingname>", thing)
+        .replace("job/*", f"job/{thing}")
+        .replace("test-*", "test-")
+    )
     if missing.policy == "control-plane-policy":
         return [f"{missing.action} on arn:aws:iot:", f":{resource}"]
     return [f"{missing.action} on {resource}"]

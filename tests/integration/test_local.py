@@ -46,12 +46,25 @@ def test_what_it_yields() -> None:
     with local_iot("Lamp") as running:
         folder = Path(running.cert).parent
         assert folder.stat().st_mode & 0o077 == 0
-        assert all(Path(file).stat().st_mode & 0o077 == 0 for file in (running.ca_file, running.cert, running.key))
-        environment = dict(os.environ) | {"http_proxy": "http://127.0.0.1:9", "AWS_PROFILE": "production"}
+        assert all(
+            Path(file).stat().st_mode & 0o077 == 0
+            for file in (running.ca_file, running.cert, running.key)
+        )
+        environment = dict(os.environ) | {
+            "http_proxy": "http://127.0.0.1:9",
+            "AWS_PROFILE": "production",
+        }
         running.apply_to(environment)
-        code = "import boto3; print(boto3.client('iot').describe_thing(thingName='Lamp')['thingName'])"
+        code = (
+            "import boto3; print(boto3.client('iot').describe_thing(thingName='Lamp')['thingName'])"
+        )
         done = subprocess.run(
-            [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True, timeout=60
+            [sys.executable, "-c", code],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=60,
         )
         assert done.stdout == "Lamp\n"
         assert running.warnings == ()
@@ -98,7 +111,9 @@ def test_who_may_use_the_jobs_data_plane_over_http(account: Account) -> None:
     root = account.client("iot-jobs-data", ROOT)
     assert root.get_pending_job_executions(thingName=thing)["queuedJobs"][0]["jobId"] == job
     keys = account.operator(thing)
-    operator = account.client("iot-jobs-data", (keys["AWS_ACCESS_KEY_ID"], keys["AWS_SECRET_ACCESS_KEY"]))
+    operator = account.client(
+        "iot-jobs-data", (keys["AWS_ACCESS_KEY_ID"], keys["AWS_SECRET_ACCESS_KEY"])
+    )
     with pytest.raises(ClientError, match="not authorized"):
         operator.get_pending_job_executions(thingName=thing)
 
@@ -147,7 +162,9 @@ def test_a_killed_parent_leaves_nothing(tmp_path: Path) -> None:
     close(holder)
 
 
-def test_what_a_kill_of_both_leaves_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_a_kill_of_both_leaves_is_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """When both are killed the folder stays, with the key, until the next start; while one lives, it stays anyway."""
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     holder, child, folder = hold(tmp_path)

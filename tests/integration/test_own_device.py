@@ -27,10 +27,17 @@ def handler(folder: Path, text: str) -> str:
 def verdict(device: str, patience: int = 20) -> "subprocess.CompletedProcess[str]":
     """Run the README's script with this device; each `expect` waits for so many seconds."""
     [script] = [text for text in shell("Testing your own device") if "--device" in text][:1]
-    script = script.replace(".venv/bin/jobs-sandbox", shlex.join(COMMAND)).replace("'DEVICE'", shlex.quote(device))
+    script = script.replace(".venv/bin/jobs-sandbox", shlex.join(COMMAND)).replace(
+        "'DEVICE'", shlex.quote(device)
+    )
     script = script.replace("SUCCEEDED 20", f"SUCCEEDED {patience}")
     return subprocess.run(
-        ["/bin/sh", "-c", script], env=environment(), capture_output=True, text=True, timeout=90, check=False
+        ["/bin/sh", "-c", script],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
     )
 
 
@@ -80,7 +87,12 @@ def test_from_pytest(does: str, outcome: str, tmp_path: Path) -> None:
     )
     assert outcome in ended.stdout, ended.stdout + ended.stderr
     assert "AWS_ACCESS_KEY_ID" not in os.environ
-    until(lambda: str(tmp_path) not in subprocess.check_output(["/bin/ps", "-Aww", "-o", "args"], text=True))
+    until(
+        lambda: (
+            str(tmp_path)
+            not in subprocess.check_output(["/bin/ps", "-Aww", "-o", "args"], text=True)
+        )
+    )
 
 
 @pytest.mark.parametrize(("does", "status"), [("cat", 0), ("exit 1", 1)])

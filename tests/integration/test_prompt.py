@@ -51,7 +51,9 @@ def open_terminal(broker: Broker, environment: dict[str, str]) -> Iterator[Open]
 
         def open_one(env: dict[str, str] | None = None, **options: Any) -> Terminal:
             arguments = broker.arguments(timeout="600")
-            terminal = stack.enter_context(Terminal(arguments, environment | (env or {}), **options))
+            terminal = stack.enter_context(
+                Terminal(arguments, environment | (env or {}), **options)
+            )
             terminal.wait_prompt()
             broker.wait_for(lambda: broker.requests)  # for the counts in the toolbar
             return terminal
@@ -65,7 +67,11 @@ def event(number: int) -> bytes:
 
 def shown(number: int) -> bytes:
     """The block of an event, as a terminal gets it."""
-    return block_text(Block("JobExecutionsChangedEvent", {"timestamp": number})).replace("\n", "\r\n").encode()
+    return (
+        block_text(Block("JobExecutionsChangedEvent", {"timestamp": number}))
+        .replace("\n", "\r\n")
+        .encode()
+    )
 
 
 @contextmanager
@@ -86,7 +92,9 @@ def typing(terminal: Terminal) -> Iterator[None]:
     thread.join(PATIENCE)
 
 
-def waiting(broker: Broker, terminal: Terminal, command: str = "get-pending-job-executions") -> Request:
+def waiting(
+    broker: Broker, terminal: Terminal, command: str = "get-pending-job-executions"
+) -> Request:
     """Ask in vain, until the bar tells that it waits; the request."""
     broker.answer = never
     before = len(broker.requests)
@@ -155,10 +163,14 @@ def test_signals_at_a_blocked_terminal(
     assert held > 0
     terminal.child.setwinsize(40, columns)
     pause(1)  # so that it notices, and tries to draw
-    broker.publish_all("notify", map(event, range(BURST)))  # many more than the loop's wake-up pipe holds
+    broker.publish_all(
+        "notify", map(event, range(BURST))
+    )  # many more than the loop's wake-up pipe holds
     broker.wait_for(lambda: broker.pubacks >= 2 * BURST)
     os.kill(terminal.child.pid, number)
-    end = time.monotonic() + 12  # what is stuck is stuck for ever; a busy machine may take longer than it promises
+    end = (
+        time.monotonic() + 12
+    )  # what is stuck is stuck for ever; a busy machine may take longer than it promises
     while terminal.child.isalive():
         assert time.monotonic() < end
         pause(0.05)
@@ -173,7 +185,9 @@ def test_two_interrupts_at_once(open_terminal: Open) -> None:
         terminal.send("nonsense")
         terminal.wait_prompt("nonsense")
         os.kill(terminal.child.pid, signal.SIGINT)
-        pause(attempt % 5 * 0.0005)  # the second is to come while the first one's line is being dropped
+        pause(
+            attempt % 5 * 0.0005
+        )  # the second is to come while the first one's line is being dropped
         os.kill(terminal.child.pid, signal.SIGINT)
         terminal.wait_prompt()
     terminal.send("help" + ENTER)
@@ -272,7 +286,9 @@ def test_interrupted_while_a_command_waits(broker: Broker, open_terminal: Open) 
     terminal = open_terminal()
     request = waiting(broker, terminal)
     terminal.send("describe-job" + CTRL_C)
-    terminal.wait_text("no longer waiting for `get-pending-job-executions`; its answer will be shown if it comes.")
+    terminal.wait_text(
+        "no longer waiting for `get-pending-job-executions`; its answer will be shown if it comes."
+    )
     terminal.wait_prompt("describe-job")
     accept(request)
     terminal.wait_text("(late answer to: get-pending-job-executions)")

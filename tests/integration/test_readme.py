@@ -40,7 +40,9 @@ def clone(tmp_path: Path) -> Path:
     return folder
 
 
-def bash(script: str, folder: Path, env: dict[str, str] | None = None) -> "subprocess.CompletedProcess[str]":
+def bash(
+    script: str, folder: Path, env: dict[str, str] | None = None
+) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
         ["/bin/bash", "-euo", "pipefail", "-c", script],
         cwd=folder,
@@ -52,7 +54,9 @@ def bash(script: str, folder: Path, env: dict[str, str] | None = None) -> "subpr
     )
 
 
-def follow(send: Callable[[str], None], blocks: Callable[[], list[tuple[str, str]]], wait_for: Any) -> None:
+def follow(
+    send: Callable[[str], None], blocks: Callable[[], list[tuple[str, str]]], wait_for: Any
+) -> None:
     """Type every line of the README's session, and see that each step prints its blocks and no other."""
     seen = 0
 
@@ -166,7 +170,11 @@ def test_every_option_and_default() -> None:
     for action in cli._parser()._actions:
         for option in action.option_strings:
             assert option in text
-        if action.option_strings and isinstance(action.default, str | int) and "help" not in action.dest:
+        if (
+            action.option_strings
+            and isinstance(action.default, str | int)
+            and "help" not in action.dest
+        ):
             assert str(action.default) == "==SUPPRESS==" or f"(default: {action.default})" in text
 
 
@@ -205,7 +213,9 @@ def test_every_permission() -> None:
             for grant in cell.split(";"):
                 words = re.findall("`([^`]+)`", grant)
                 actions = [word for word in words if word.startswith("iot:")]
-                told |= {(action, word) for word in words if word not in actions for action in actions}
+                told |= {
+                    (action, word) for word in words if word not in actions for action in actions
+                }
     assert told == shipped
 
 
@@ -232,7 +242,9 @@ def test_every_file_it_names() -> None:
         file = page.parent / name if name else page
         assert file.exists(), (page.name, target)
         headings = (
-            [line.lstrip("# ").lower().replace(" ", "-") for line in file.read_text().splitlines()] if anchor else []
+            [line.lstrip("# ").lower().replace(" ", "-") for line in file.read_text().splitlines()]
+            if anchor
+            else []
         )
         assert not anchor or anchor in headings, (page.name, target)
 
@@ -257,7 +269,11 @@ def test_script(clone: Path) -> None:
     done = bash(script, clone)
     assert done.returncode == 0, done.stderr
     titles = [title for title, _ in parse_blocks(done.stdout)]
-    assert sorted(titles[:3]) == ["CreateJobOutput", "JobExecutionsChangedEvent", "NextJobExecutionChangedEvent"]
+    assert sorted(titles[:3]) == [
+        "CreateJobOutput",
+        "JobExecutionsChangedEvent",
+        "NextJobExecutionChangedEvent",
+    ]
     assert [title for title in titles[3:] if not title.endswith("Event")] == [
         "StartNextJobExecutionResponse",
         "UpdateJobExecutionResult",
@@ -278,7 +294,9 @@ def test_shell_syntax() -> None:
     every = [fence.text for fence in fences() if fence.language == "sh"]
     assert len(every) > 5
     for script in every:
-        done = subprocess.run(["/bin/bash", "-n"], input=script, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            ["/bin/bash", "-n"], input=script, capture_output=True, text=True, check=False
+        )
         assert done.returncode == 0, f"{script}\n{done.stderr}"
 
 
@@ -303,7 +321,9 @@ def test_in_an_account(account: Account, clone: Path, tmp_path: Path) -> None:
 
     created = bash(f"{create}\ndeclare -p THING DEVICE CERTIFICATE KEYS ENDPOINT", clone, root)
     assert created.returncode == 0, created.stderr
-    variables = "".join(line + "\n" for line in created.stdout.splitlines() if line.startswith("declare -- "))
+    variables = "".join(
+        line + "\n" for line in created.stdout.splitlines() if line.startswith("declare -- ")
+    )
     device = tmp_path / "jobs-sandbox-device"
     assert (device / "private.key").stat().st_mode & 0o777 == 0o600
     for name in ("device-policy", "control-plane-policy"):
@@ -335,7 +355,10 @@ def test_in_an_account(account: Account, clone: Path, tmp_path: Path) -> None:
 def _inventory(account: Account) -> list[set[str]]:
     """What an account may be left with."""
     return [
-        {certificate["certificateId"] for certificate in account.iot.list_certificates()["certificates"]},
+        {
+            certificate["certificateId"]
+            for certificate in account.iot.list_certificates()["certificates"]
+        },
         {policy["policyName"] for policy in account.iot.list_policies()["policies"]},
         {thing["thingName"] for thing in account.iot.list_things()["things"]},
         {user["UserName"] for user in account.iam.list_users()["Users"]},
@@ -344,7 +367,15 @@ def _inventory(account: Account) -> list[set[str]]:
 
 def test_sections() -> None:
     """The README has its sections, and none is empty."""
-    for heading in ("Start", "Walkthrough", "Questions", "Commands", "When things fail", "Messages", "Licence"):
+    for heading in (
+        "Start",
+        "Walkthrough",
+        "Questions",
+        "Commands",
+        "When things fail",
+        "Messages",
+        "Licence",
+    ):
         assert section(heading).strip()
 
 

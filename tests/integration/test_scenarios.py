@@ -30,11 +30,27 @@ CAUGHT = [
     ("burst-of-20", "believes the list", "Job11 is not SUCCEEDED after 10 s: it is QUEUED"),
     ("failing-job", "succeeds in everything", "Job1 ended as SUCCEEDED, not FAILED"),
     ("failing-job", "dies of a failure", "Job2 is not SUCCEEDED after 10 s: it is QUEUED"),
-    ("unknown-document", "hangs on the unknown", "Job1 is not REJECTED after 10 s: it is IN_PROGRESS"),
+    (
+        "unknown-document",
+        "hangs on the unknown",
+        "Job1 is not REJECTED after 10 s: it is IN_PROGRESS",
+    ),
     ("unknown-document", "fails the unknown", "Job1 ended as FAILED, not REJECTED"),
-    ("killed-in-the-middle", "forgets what it was at", "Job1 is not SUCCEEDED after 10 s: it is IN_PROGRESS"),
-    ("killed-after-the-work", "repeats itself for ever", "Job4 is not SUCCEEDED after 10 s: it is QUEUED"),
-    ("canceled-in-the-middle", "ignores cancellation", "Job2 is not SUCCEEDED after 10 s: it is QUEUED"),
+    (
+        "killed-in-the-middle",
+        "forgets what it was at",
+        "Job1 is not SUCCEEDED after 10 s: it is IN_PROGRESS",
+    ),
+    (
+        "killed-after-the-work",
+        "repeats itself for ever",
+        "Job4 is not SUCCEEDED after 10 s: it is QUEUED",
+    ),
+    (
+        "canceled-in-the-middle",
+        "ignores cancellation",
+        "Job2 is not SUCCEEDED after 10 s: it is QUEUED",
+    ),
     ("same-id-again", "remembers ids", "Job1 ended as SUCCEEDED, not FAILED"),
     ("same-id-again", "reports twice", "Job1 ended as SUCCEEDED, not FAILED"),
 ]
@@ -47,7 +63,9 @@ def runs(
 ) -> Iterator[dict[tuple[str, str], Run]]:
     """The runs of all scenarios with all devices that the chosen tests want, some side by side: they mostly wait."""
     chosen = [getattr(item, "callspec", None) for item in request.session.items]
-    wanted = [call.params for call in chosen if call and {"scenario", "device"} <= call.params.keys()]
+    wanted = [
+        call.params for call in chosen if call and {"scenario", "device"} <= call.params.keys()
+    ]
     with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
         yield {
             (params["scenario"], params["device"]): pool.submit(
@@ -136,7 +154,9 @@ def test_every_scenario_catches_a_fault() -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_every_scenario_says_what_it_asks_for(name: str) -> None:
     """It opens with a comment: the situation, what a device must do and why, and the document of AWS."""
-    comment, _, commands = (EXAMPLES / "scenarios" / f"{name}.jobs").read_text(encoding="utf-8").partition("\n\n")
+    comment, _, commands = (
+        (EXAMPLES / "scenarios" / f"{name}.jobs").read_text(encoding="utf-8").partition("\n\n")
+    )
     assert all(line.startswith("#") for line in comment.splitlines())
     assert " must " in comment
     assert re.search(r"https://docs\.aws\.amazon\.com/iot/\S+\.html$", comment)
@@ -145,7 +165,9 @@ def test_every_scenario_says_what_it_asks_for(name: str) -> None:
 
 def test_the_page_knows_all_scenarios() -> None:
     """The table of the page has a row for each, with its faults, and what it links to is there."""
-    rows = re.findall(r"(?m)^\| \[([\w-]+)\]\(\.\./examples/scenarios/([\w-]+)\.jobs\) .*\| ([^|]+) \|$", PAGE)
+    rows = re.findall(
+        r"(?m)^\| \[([\w-]+)\]\(\.\./examples/scenarios/([\w-]+)\.jobs\) .*\| ([^|]+) \|$", PAGE
+    )
     assert sorted(name for name, _, _ in rows) == NAMES
     assert all(name == link for name, link, _ in rows)
     named = {(name, fault) for name, _, faults in rows for fault in faults.split("; ")}

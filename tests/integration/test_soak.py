@@ -45,13 +45,17 @@ def test_soak(tmp_path: Path, record_property: Callable[[str, object], None]) ->
             sending = threading.Thread(target=send, args=(program, range(COMMANDS)))
             sending.start()
             for first in range(0, EVENTS, 50):
-                broker.publish_all("notify", [b'{"timestamp": %d}' % (first + number) for number in range(50)])
+                broker.publish_all(
+                    "notify", [b'{"timestamp": %d}' % (first + number) for number in range(50)]
+                )
             sending.join(PATIENCE)
             shown.wait_for(JOBS + 100 + EVENTS + COMMANDS)
 
             growth = measured.memory_info().rss - size
             record_property("memory growth in KiB", growth // 1024)
-            print(f"memory: {size / 2**20:.1f} MiB after the start, {growth / 2**20:+.1f} MiB after the soak")  # noqa: T201
+            print(  # noqa: T201
+                f"memory: {size / 2**20:.1f} MiB after the start, {growth / 2**20:+.1f} MiB after the soak"
+            )
             assert measured.num_threads() <= threads
             assert growth < GROWTH_ALLOWED
             program.communicate(timeout=10)
@@ -63,7 +67,11 @@ def test_soak(tmp_path: Path, record_property: Callable[[str, object], None]) ->
             "JobExecutionsChangedEvent": EVENTS + 100,
             "DescribeJobExecutionResponse": COMMANDS + JOBS,
         }
-        events = [line["body"]["timestamp"] for line in lines if line["type"] == "JobExecutionsChangedEvent"]
+        events = [
+            line["body"]["timestamp"]
+            for line in lines
+            if line["type"] == "JobExecutionsChangedEvent"
+        ]
         assert events == [-1] * 100 + list(range(EVENTS))
         tokens = [line["body"]["clientToken"] for line in lines if "clientToken" in line["body"]]
         assert tokens == [request.token for request in broker.requests]

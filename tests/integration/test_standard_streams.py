@@ -143,7 +143,9 @@ def test_many_descriptors(broker: Broker) -> None:
         check=False,
     )
     assert ended.returncode == 0
-    assert [title for title, _ in parse_blocks(ended.stdout.decode())] == ["GetPendingJobExecutionsResponse"]
+    assert [title for title, _ in parse_blocks(ended.stdout.decode())] == [
+        "GetPendingJobExecutionsResponse"
+    ]
 
 
 @pytest.mark.usefixtures("_many_allowed")
@@ -275,7 +277,9 @@ def test_answers_before_their_events(account: Account) -> None:
     job_ids = account.queue(device.thing, *map(str, range(60)))
     with Program(account.arguments(device), account.operator(device.thing)).started() as program:
         program.send(*(f"update-job-execution {job_id} FAILED" for job_id in job_ids))
-        program.wait_for(lambda: program.stdout.count("─── JobExecutionsChangedEvent ─") == 60, SECONDS)
+        program.wait_for(
+            lambda: program.stdout.count("─── JobExecutionsChangedEvent ─") == 60, SECONDS
+        )
         titles = [title for title, _ in program.blocks()]
         with suppress(ValueError):
             while True:

@@ -41,8 +41,12 @@ def open_terminal(account: Account, device: Device, tmp_path: Path) -> Iterator[
     with ExitStack() as stack:
 
         def open_one(env: dict[str, str] | None = None, **options: Any) -> Terminal:
-            environment = account.operator(device.thing) | {"XDG_STATE_HOME": str(tmp_path)} | (env or {})
-            terminal = stack.enter_context(Terminal(account.arguments(device), environment, **options))
+            environment = (
+                account.operator(device.thing) | {"XDG_STATE_HOME": str(tmp_path)} | (env or {})
+            )
+            terminal = stack.enter_context(
+                Terminal(account.arguments(device), environment, **options)
+            )
             terminal.wait_prompt()
             return terminal
 
@@ -54,7 +58,9 @@ def blocks(terminal: Terminal, title: str) -> int:
     return terminal.raw.count(f"─── {title} ─".encode())
 
 
-def test_events_leave_the_line_being_typed(account: Account, device: Device, open_terminal: Open) -> None:
+def test_events_leave_the_line_being_typed(
+    account: Account, device: Device, open_terminal: Open
+) -> None:
     """Forty events arrive while a line is half typed: all are shown, above it, and it stays as it was."""
     terminal = open_terminal(history=20_000)
     typed = "update-job-execution Half"
@@ -70,7 +76,9 @@ def test_events_leave_the_line_being_typed(account: Account, device: Device, ope
     terminal.wait_text('"message" : "Job HalfWay not found')
 
 
-def test_completes_commands_job_ids_and_statuses(account: Account, device: Device, open_terminal: Open) -> None:
+def test_completes_commands_job_ids_and_statuses(
+    account: Account, device: Device, open_terminal: Open
+) -> None:
     """Tab completes a command, a job id seen in an event only, and a status; each shows its meaning."""
     terminal = open_terminal()
     job_id = account.create_job(device.thing)
@@ -111,7 +119,11 @@ def test_completes_file_names(device: Device, open_terminal: Open, tmp_path: Pat
 def test_history_is_private_and_lasts(open_terminal: Open, tmp_path: Path) -> None:
     """A line comes back in the next session, by suggestion and by Ctrl-R; lines after a space, and secrets, do not."""
     first = open_terminal()
-    for line in ("describe-job-execution FirstOne", " describe-job-execution Hidden", "help aws_secret_access_key=x"):
+    for line in (
+        "describe-job-execution FirstOne",
+        " describe-job-execution Hidden",
+        "help aws_secret_access_key=x",
+    ):
         first.send(line + ENTER)
         first.wait_text(line.split()[1])
         first.wait_prompt()
@@ -150,7 +162,10 @@ def test_toolbar_tells_the_counts(account: Account, device: Device, open_termina
     """The toolbar shows state, counts, thing and endpoint, and follows the events while one types."""
     terminal = open_terminal()
     terminal.wait_for(
-        lambda: f"connected │ 0 queued, 0 in progress │ {device.thing} │ 127" in terminal.screen.display[-1]
+        lambda: (
+            f"connected │ 0 queued, 0 in progress │ {device.thing} │ 127"
+            in terminal.screen.display[-1]
+        )
     )
     terminal.send("half typed")
     account.create_job(device.thing)
@@ -165,7 +180,11 @@ def test_colours_by_kind(account: Account, device: Device, open_terminal: Open) 
     terminal.wait_text("JobExecutionsChanged")
     terminal.send("get-pending-job-executions\rdescribe-job-execution None\rnonsense\r")
     terminal.wait_text("unknown command")
-    for code, title in ((32, "GetPending"), (36, "JobExecutionsChanged"), (31, "Service Request Rejected")):
+    for code, title in (
+        (32, "GetPending"),
+        (36, "JobExecutionsChanged"),
+        (31, "Service Request Rejected"),
+    ):
         assert f"\x1b[{code}m─── {title}".encode() in terminal.raw
     assert b"\x1b[35munknown command" in terminal.raw
 
@@ -226,7 +245,9 @@ def test_a_wrong_document_gets_a_caret(open_terminal: Open) -> None:
 def test_pasted_lines_run_one_after_another(device: Device, open_terminal: Open) -> None:
     """Several commands pasted at once, one with a document over lines, all run."""
     terminal = open_terminal()
-    pasted = f'get-pending-job-executions\n# a comment\ncreate-job {device.thing} {{\n  "a": 1\n}}\nhelp'
+    pasted = (
+        f'get-pending-job-executions\n# a comment\ncreate-job {device.thing} {{\n  "a": 1\n}}\nhelp'
+    )
     terminal.send(PASTE + pasted + PASTED + ENTER)
     terminal.wait_for(lambda: blocks(terminal, "Help"))
     assert blocks(terminal, "GetPendingJobExecutionsResponse") == 1
@@ -297,7 +318,9 @@ def test_a_command_in_flight(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("interrupts", [1, 2])
-def test_interrupts_leave_a_hung_start_at_once(interrupts: int, account: Account, device: Device) -> None:
+def test_interrupts_leave_a_hung_start_at_once(
+    interrupts: int, account: Account, device: Device
+) -> None:
     """Ctrl-C during a start that hangs leaves with status 130, and a second one does not wait for anything."""
     asked = threading.Event()
 

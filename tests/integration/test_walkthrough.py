@@ -63,7 +63,10 @@ def test_start_next_twice(account: Account, job_ids: Iterator[str]) -> None:
     with connected(account) as program:
         create(program, first, CHANGED, NEXT)
         create(program, second, CHANGED)
-        bodies = [ask(program, "start-next-pending-job-execution", "StartNextJobExecutionResponse") for _ in range(2)]
+        bodies = [
+            ask(program, "start-next-pending-job-execution", "StartNextJobExecutionResponse")
+            for _ in range(2)
+        ]
         one, other = (body["StartNextJobExecutionResponse"]["execution"] for body in bodies)
         assert one == other
         assert one["jobId"] == first
@@ -147,9 +150,14 @@ def test_walkthrough_as_json() -> None:
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     assert all(set(line) == {"type", "body"} and isinstance(line["body"], dict) for line in lines)
     shown = [(title, body) for step in walkthrough for title, body in step.blocks or ()]
-    assert sorted(line["type"] for line in lines) == sorted([*(title for title, _ in shown), REJECTED])
+    assert sorted(line["type"] for line in lines) == sorted(
+        [*(title for title, _ in shown), REJECTED]
+    )
     readme_fields = sorted(_fields(title, body) for title, body in shown)
-    assert sorted(_fields(line["type"], json.dumps(line["body"])) for line in lines[:-1]) == readme_fields
+    assert (
+        sorted(_fields(line["type"], json.dumps(line["body"])) for line in lines[:-1])
+        == readme_fields
+    )
 
     told = [json.loads(line) for line in done.stderr.splitlines()]
     assert {line["type"] for line in told} == {"Notice", "Error"}
@@ -190,7 +198,9 @@ def killed(number: signal.Signals) -> Callable[[Terminal], None]:
         pytest.param(killed(signal.SIGKILL), -9, id="sigkill"),
     ],
 )
-def test_nothing_is_left_of_a_prompt(end: Callable[[Terminal], None], status: int, tmp_path: Path) -> None:
+def test_nothing_is_left_of_a_prompt(
+    end: Callable[[Terminal], None], status: int, tmp_path: Path
+) -> None:
     """However a prompt ends, its AWS IoT goes with it: no process, no open port, no file."""
     env = {"TMPDIR": str(tmp_path), "XDG_STATE_HOME": str(tmp_path / "state")}
     with Terminal(["--local"], env, columns=200) as terminal:
@@ -217,7 +227,9 @@ def end_of_input(program: Program) -> None:
         pytest.param(lambda program: program.process.kill(), -9, id="sigkill"),
     ],
 )
-def test_nothing_is_left_of_a_script(end: Callable[[Program], None], status: int, tmp_path: Path) -> None:
+def test_nothing_is_left_of_a_script(
+    end: Callable[[Program], None], status: int, tmp_path: Path
+) -> None:
     """However a script ends, its AWS IoT goes with it: no process, no open port, no file."""
     with Program(["--local"], {"TMPDIR": str(tmp_path)}) as program:
         program.started()
@@ -236,7 +248,11 @@ def embedded(pid: int) -> psutil.Process:
 
 def listening(child: psutil.Process) -> list[int]:
     """The ports on which the child listens, every one of them on loopback."""
-    listeners = [item.laddr for item in child.net_connections(kind="inet") if item.status == psutil.CONN_LISTEN]
+    listeners = [
+        item.laddr
+        for item in child.net_connections(kind="inet")
+        if item.status == psutil.CONN_LISTEN
+    ]
     assert {address.ip for address in listeners} <= {"127.0.0.1", "::1"}
     ports = sorted({address.port for address in listeners})
     assert len(ports) == 2  # the control plane and MQTT
@@ -292,7 +308,12 @@ def test_the_invitation() -> None:
         assert exports
         assert command
         env = dict(word.split("=", 1) for word in shlex.split(exports[1]))
-        assert set(env) == {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL"}
+        assert set(env) == {
+            "AWS_ACCESS_KEY_ID",
+            "AWS_SECRET_ACCESS_KEY",
+            "AWS_DEFAULT_REGION",
+            "AWS_ENDPOINT_URL",
+        }
         with Program(shlex.split(command[1]), env) as second:
             second.started()
             assert "created the thing" not in second.stderr
@@ -309,6 +330,16 @@ def test_the_invitation_as_json() -> None:
     done = run(["--local", "--output", "json"])
     told = json.loads(done.stderr.splitlines()[0])
     assert told["type"] == "Notice"
-    needed = {"endpoint", "port", "ca_file", "cert", "key", "region", "thing", "endpoint_url", "environment"}
+    needed = {
+        "endpoint",
+        "port",
+        "ca_file",
+        "cert",
+        "key",
+        "region",
+        "thing",
+        "endpoint_url",
+        "environment",
+    }
     assert set(told) == needed | {"type", "client_id", "command"}
     assert told["thing"] == "SandboxThing"

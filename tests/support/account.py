@@ -73,7 +73,9 @@ class Account:
     def policy(self, name: str, thing: str) -> str:
         return fill_in(shipped_policy(name), thing=thing)
 
-    def create_job(self, thing: str, job_id: str | None = None, document: object = None, *, wait: bool = True) -> str:
+    def create_job(
+        self, thing: str, job_id: str | None = None, document: object = None, *, wait: bool = True
+    ) -> str:
         """A job that targets the thing, created by root behind the program's back; its execution is there."""
         job_id = job_id or f"Job-{uuid.uuid4().hex[:8]}"
         target = f"arn:aws:iot:{REGION}:{ACCOUNT}:thing/{thing}"
@@ -98,8 +100,14 @@ class Account:
 
     def arguments(self, device: Device, **options: str) -> list[str]:
         """The command line that runs the program as this device."""
-        given = {"port": str(self.local.port), "ca-file": self.local.ca_file, "endpoint-url": self.local.endpoint_url}
-        pairs = [(f"--{name.replace('_', '-')}", value) for name, value in (given | options).items()]
+        given = {
+            "port": str(self.local.port),
+            "ca-file": self.local.ca_file,
+            "endpoint-url": self.local.endpoint_url,
+        }
+        pairs = [
+            (f"--{name.replace('_', '-')}", value) for name, value in (given | options).items()
+        ]
         return [
             self.local.endpoint,
             device.cert,

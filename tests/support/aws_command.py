@@ -15,7 +15,10 @@ import boto3
 import jmespath  # type: ignore[import-untyped] # it ships no types
 from botocore import xform_name
 
-_OUTFILES = {"certificate_pem_outfile": "certificatePem", "private_key_outfile": "keyPair.PrivateKey"}
+_OUTFILES = {
+    "certificate_pem_outfile": "certificatePem",
+    "private_key_outfile": "keyPair.PrivateKey",
+}
 
 
 def main(words: list[str]) -> None:
@@ -58,7 +61,11 @@ def _options(words: list[str], members: dict[str, tuple[str, Any]]) -> dict[str,
             found[option] = "true"
             continue
         value = left.pop(0)
-        found[option] = Path(value.removeprefix("file://")).read_text() if value.startswith("file://") else value
+        found[option] = (
+            Path(value.removeprefix("file://")).read_text()
+            if value.startswith("file://")
+            else value
+        )
     return found
 
 

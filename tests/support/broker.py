@@ -45,7 +45,9 @@ class Request:
 
     def reject(self, **fields: object) -> None:
         """Block on the rejected topic, with the token."""
-        self.send(json.dumps({"clientToken": self.token, "timestamp": 1} | fields).encode(), "rejected")
+        self.send(
+            json.dumps({"clientToken": self.token, "timestamp": 1} | fields).encode(), "rejected"
+        )
 
     def send(self, payload: bytes, outcome: str = "accepted") -> None:
         """Block with these very bytes."""
@@ -54,7 +56,9 @@ class Request:
 
 def accept(request: Request) -> None:
     """What a device with nothing to do is answered."""
-    lists: dict[str, object] = {"inProgressJobs": [], "queuedJobs": []} if request.name == "get" else {}
+    lists: dict[str, object] = (
+        {"inProgressJobs": [], "queuedJobs": []} if request.name == "get" else {}
+    )
     request.accept(**lists)
 
 
@@ -70,7 +74,9 @@ class _Connection:
 
     def publish(self, topic: str, payload: bytes) -> None:
         self.packet_id = self.packet_id % 65535 + 1
-        packet = mqtt5.PublishPacket(topic, payload, qos=mqtt5.QoS.AT_LEAST_ONCE, packet_id=self.packet_id)
+        packet = mqtt5.PublishPacket(
+            topic, payload, qos=mqtt5.QoS.AT_LEAST_ONCE, packet_id=self.packet_id
+        )
         self.writer.write(packet.write())
 
 
@@ -111,7 +117,9 @@ class Broker:
         self.pings = 0
         self.port = 0
         self.control = Control(THING)
-        self._files = {name: str(folder / name) for name in ("ca.pem", "certificate.pem", "private.key")}
+        self._files = {
+            name: str(folder / name) for name in ("ca.pem", "certificate.pem", "private.key")
+        }
         self._tls = self._make_tls()
         self._loop = LoopThread()
         self._changed = threading.Condition()
@@ -130,8 +138,14 @@ class Broker:
 
     def arguments(self, port: int | None = None, **options: str) -> list[str]:
         """The command line that runs the program against this broker, or a proxy before it."""
-        given = {"port": str(port or self.port), "ca-file": self._files["ca.pem"], "endpoint-url": self.control.url}
-        pairs = [(f"--{name.replace('_', '-')}", value) for name, value in (given | options).items()]
+        given = {
+            "port": str(port or self.port),
+            "ca-file": self._files["ca.pem"],
+            "endpoint-url": self.control.url,
+        }
+        pairs = [
+            (f"--{name.replace('_', '-')}", value) for name, value in (given | options).items()
+        ]
         files = [self._files["certificate.pem"], self._files["private.key"]]
         return [HOST, *files, "us-east-1", THING, *(word for pair in pairs for word in pair)]
 
@@ -165,7 +179,9 @@ class Broker:
 
         def work() -> None:
             for connection in self._connected.values():
-                connection.writer.write(mqtt5.DisconnectPacket(reason_code=reason, reason_str=words).write())
+                connection.writer.write(
+                    mqtt5.DisconnectPacket(reason_code=reason, reason_str=words).write()
+                )
                 connection.writer.close()
 
         self._call(work)
@@ -188,7 +204,9 @@ class Broker:
 
     def listen(self) -> None:
         """Accept connections, on the same port as before."""
-        self._server = self._loop.run(asyncio.start_server(self._serve, HOST, self.port, ssl=self._tls))
+        self._server = self._loop.run(
+            asyncio.start_server(self._serve, HOST, self.port, ssl=self._tls)
+        )
         self.port = self._server.sockets[0].getsockname()[1]
 
     def wait_for(self, condition: Callable[[], Any], patience: float = PATIENCE) -> Any:
@@ -242,7 +260,9 @@ class Broker:
             del self._connected[connection.client_id]
         writer.transport.abort()
 
-    def _connect(self, writer: asyncio.StreamWriter, packet: mqtt5.ConnectPacket) -> _Connection | None:
+    def _connect(
+        self, writer: asyncio.StreamWriter, packet: mqtt5.ConnectPacket
+    ) -> _Connection | None:
         self.connections += 1
         client_id = packet.client_id
         if self.connack != mqtt5.ConnAckReasonCode.SUCCESS:
@@ -268,10 +288,16 @@ class Broker:
             case mqtt5.SubscribePacket():
                 patterns = [topic_filter.pattern for topic_filter in packet.topic_filters]
                 codes = [
-                    self.suback.get(pattern.removeprefix(JOBS), mqtt5.SubAckReasonCode.GRANTED_QOS_AT_LEAST_ONCE)
+                    self.suback.get(
+                        pattern.removeprefix(JOBS), mqtt5.SubAckReasonCode.GRANTED_QOS_AT_LEAST_ONCE
+                    )
                     for pattern in patterns
                 ]
-                granted = {pattern for pattern, code in zip(patterns, codes, strict=True) if int(code) < 128}
+                granted = {
+                    pattern
+                    for pattern, code in zip(patterns, codes, strict=True)
+                    if int(code) < 128
+                }
                 self._sessions[connection.client_id].filters |= granted
                 self.subscribed += [pattern.removeprefix(JOBS) for pattern in patterns]
                 connection.writer.write(mqtt5.SubAckPacket(packet.packet_id, codes).write())
@@ -280,7 +306,9 @@ class Broker:
                 codes_gone = [mqtt5.UnsubAckReasonCode.SUCCESS] * len(packet.patterns)
                 connection.writer.write(mqtt5.UnsubAckPacket(packet.packet_id, codes_gone).write())
             case mqtt5.PublishPacket(packet_id=int(packet_id)):
-                code = self.puback.get(packet.topic.removeprefix(JOBS), mqtt5.PubAckReasonCode.SUCCESS)
+                code = self.puback.get(
+                    packet.topic.removeprefix(JOBS), mqtt5.PubAckReasonCode.SUCCESS
+                )
                 connection.writer.write(mqtt5.PubAckPacket(packet_id, reason_code=code).write())
                 if int(code) < 128:
                     request = Request(self, packet.topic, packet.payload)
@@ -316,4 +344,6 @@ def whole_packet(data: bytearray) -> int | None:
 def _matches(pattern: str, topic: str) -> bool:
     """Whether a filter, with ``+`` for any level, covers a topic."""
     levels, parts = pattern.split("/"), topic.split("/")
-    return len(levels) == len(parts) and all(level in ("+", part) for level, part in zip(levels, parts, strict=True))
+    return len(levels) == len(parts) and all(
+        level in ("+", part) for level, part in zip(levels, parts, strict=True)
+    )

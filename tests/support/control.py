@@ -43,7 +43,11 @@ class Answer(NamedTuple):
 
 def refusal(status: int, code: str, message: str = "no", **fields: object) -> Answer:
     """An error as AWS IoT answers it."""
-    return Answer(status, {"message": message} | fields, {"x-amzn-ErrorType": f"{code}:http://internal.amazon.com/"})
+    return Answer(
+        status,
+        {"message": message} | fields,
+        {"x-amzn-ErrorType": f"{code}:http://internal.amazon.com/"},
+    )
 
 
 NOT_FOUND = refusal(404, "ResourceNotFoundException")
@@ -51,7 +55,9 @@ NOT_FOUND = refusal(404, "ResourceNotFoundException")
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    wbufsize = -1  # an answer in one piece: the body does not wait for the acknowledgement of the headers
+    wbufsize = (
+        -1
+    )  # an answer in one piece: the body does not wait for the acknowledgement of the headers
     server: "_Server"
 
     def do_GET(self) -> None:
@@ -72,14 +78,26 @@ class _Handler(BaseHTTPRequestHandler):
         kind, name, *rest = url.path.strip("/").split("/")
         query = {key: values[0] for key, values in parse_qs(url.query).items()}
         headers = {key.lower(): value for key, value in self.headers.items()}
-        request = Request(self.command, kind, name, tuple(rest), query, headers, json.loads(body) if body else None)
+        request = Request(
+            self.command,
+            kind,
+            name,
+            tuple(rest),
+            query,
+            headers,
+            json.loads(body) if body else None,
+        )
         answer = self.server.control.take(request)
         if isinstance(answer, bytes):  # as they are, and no more
             self.wfile.write(answer)
             self.close_connection = True
             return
         self.send_response(answer.status)
-        for header, value in {"Content-Type": "application/json", "x-amzn-RequestId": "1", **answer.headers}.items():
+        for header, value in {
+            "Content-Type": "application/json",
+            "x-amzn-RequestId": "1",
+            **answer.headers,
+        }.items():
             self.send_header(header, value)
         self.send_header("Content-Length", str(len(answer.content)))
         self.end_headers()
@@ -113,7 +131,9 @@ class Control:
         self.reset(*things)
         self._server = _Server((HOST, 0), _Handler)
         self._server.control = self
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, args=(0.05,), daemon=True
+        )
         self._thread.start()
 
     def reset(self, *things: str) -> None:
@@ -170,7 +190,9 @@ class Control:
     def _create(self, job_id: str, targets: list[str]) -> Answer:
         if job_id in self.jobs:
             arn = f"{ARN}:job/{job_id}"
-            return refusal(409, "ResourceAlreadyExistsException", resourceArn=arn, resourceId=job_id)
+            return refusal(
+                409, "ResourceAlreadyExistsException", resourceArn=arn, resourceId=job_id
+            )
         self.jobs[job_id] = {target.rpartition("/")[2]: "QUEUED" for target in targets}
         return self._job(job_id)
 
@@ -179,7 +201,9 @@ class Control:
             return NOT_FOUND
         ending = ("QUEUED", "IN_PROGRESS") if forced else ("QUEUED",)
         executions = self.jobs[job_id]
-        executions |= {thing: "CANCELED" for thing, status in executions.items() if status in ending}
+        executions |= {
+            thing: "CANCELED" for thing, status in executions.items() if status in ending
+        }
         return self._job(job_id)
 
     def _delete(self, job_id: str) -> Answer:

@@ -95,7 +95,15 @@ class Executor:
         self._log = handlers.log
         with handlers.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, SCRIPT, "--run", str(handlers.path), "--state", str(handlers.state), *arguments],
+                [
+                    sys.executable,
+                    SCRIPT,
+                    "--run",
+                    str(handlers.path),
+                    "--state",
+                    str(handlers.state),
+                    *arguments,
+                ],
                 env=environment(iot),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -148,7 +156,12 @@ class JobsService:
     def add(self, job_id: str, number: int = 1, queued_at: int = 1_700_000_000) -> dict[str, Any]:
         """Queue an execution, without a word to the device."""
         times = {"queuedAt": queued_at, "lastUpdatedAt": queued_at}
-        execution = {"jobId": job_id, "executionNumber": number, "status": "QUEUED", "versionNumber": 1} | times
+        execution = {
+            "jobId": job_id,
+            "executionNumber": number,
+            "status": "QUEUED",
+            "versionNumber": 1,
+        } | times
         self.executions.append(execution)
         return execution
 
@@ -168,7 +181,10 @@ class JobsService:
             self.start_next(request)
             return
         execution = next((one for one in reversed(self.executions) if one["jobId"] == job_id), None)
-        if execution is None or request.body.get("executionNumber", 1) != execution["executionNumber"]:
+        if (
+            execution is None
+            or request.body.get("executionNumber", 1) != execution["executionNumber"]
+        ):
             request.reject(code="ResourceNotFound", message="no such execution")
         elif execution["status"] not in ("QUEUED", "IN_PROGRESS"):
             code = "TerminalStateReached" if verb == "get" else "InvalidStateTransition"

@@ -79,7 +79,10 @@ def main() -> None:
     """MiniStack itself, without our corrections, on loopback."""
     if sys.version_info < (3, 11, 4):
         child.keep_paused_transports_paused()
-    control, mqtt = (socket.create_server((HOST, int(os.environ[name]))) for name in ("GATEWAY_PORT", "IOT_MTLS_PORT"))
+    control, mqtt = (
+        socket.create_server((HOST, int(os.environ[name])))
+        for name in ("GATEWAY_PORT", "IOT_MTLS_PORT")
+    )
     sys.stdout.write("listening\n")  # who connects from now on waits to be served
     sys.stdout.flush()
     with asyncio.Runner(loop_factory=lambda: child.LoopbackLoop(mqtt)) as runner:

@@ -21,7 +21,9 @@ def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """The environment without any AWS settings, and then ``extra``; Python buffers its output, as it does for users."""
     unset = ("AWS_", "PYTHONUNBUFFERED")
     clean = {name: value for name, value in os.environ.items() if not name.startswith(unset)}
-    return clean | {"AWS_EC2_METADATA_DISABLED": "true", "NO_PROXY": "127.0.0.1"} | dict(extra or {})
+    return (
+        clean | {"AWS_EC2_METADATA_DISABLED": "true", "NO_PROXY": "127.0.0.1"} | dict(extra or {})
+    )
 
 
 class Program:
@@ -79,7 +81,9 @@ class Program:
             while not (value := condition()):
                 left = end - time.monotonic()
                 if left <= 0:
-                    raise AssertionError(f"waited in vain.\nstdout:\n{self.stdout}\nstderr:\n{self.stderr}")
+                    raise AssertionError(
+                        f"waited in vain.\nstdout:\n{self.stdout}\nstderr:\n{self.stderr}"
+                    )
                 self._arrived.wait(left)
             return value
 
@@ -142,7 +146,10 @@ def parse_blocks(text: str) -> list[tuple[str, str]]:
 
 
 def run(
-    arguments: Sequence[str], script: str = "", env: Mapping[str, str] | None = None, timeout: float = 60
+    arguments: Sequence[str],
+    script: str = "",
+    env: Mapping[str, str] | None = None,
+    timeout: float = 60,
 ) -> "subprocess.CompletedProcess[str]":
     """Run the program to its end with a script on its standard input."""
     return subprocess.run(

@@ -98,7 +98,9 @@ class Proxy:
         with suppress(OSError, asyncio.CancelledError):  # cancelled when the loop ends
             target_reader, target_writer = await asyncio.open_connection(HOST, self._target)
             self._writers.add(target_writer)
-            await asyncio.gather(self._forward(reader, target_writer), self._forward(target_reader, writer))
+            await asyncio.gather(
+                self._forward(reader, target_writer), self._forward(target_reader, writer)
+            )
         writer.transport.abort()
 
     async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -42,7 +42,13 @@ class RawDevice:
     """
 
     def __init__(
-        self, where: Endpoint, device: Device, *, client_id: str = "", listens: bool = True, session: int = 0
+        self,
+        where: Endpoint,
+        device: Device,
+        *,
+        client_id: str = "",
+        listens: bool = True,
+        session: int = 0,
     ) -> None:
         self.thing = device.thing
         self._base = f"$aws/things/{device.thing}/jobs/"
@@ -57,7 +63,11 @@ class RawDevice:
         self._socket = context.wrap_socket(plain, server_hostname=where.endpoint)
         try:
             client_id = client_id or f"test-{os.urandom(4).hex()}"
-            self._send(mqtt5.ConnectPacket(client_id, clean_start=not session, session_expiry_interval=session))
+            self._send(
+                mqtt5.ConnectPacket(
+                    client_id, clean_start=not session, session_expiry_interval=session
+                )
+            )
             connack = self._receive(mqtt5.ConnAckPacket)
             self.connack, self.session_present = int(connack.reason_code), connack.session_present
             if listens:
@@ -81,7 +91,9 @@ class RawDevice:
     def publish(self, topic: str, payload: bytes) -> int:
         """Publish with QoS 1; the reason code of its acknowledgement."""
         packet_id = self._next_id()
-        self._send(mqtt5.PublishPacket(topic, payload, qos=mqtt5.QoS.AT_LEAST_ONCE, packet_id=packet_id))
+        self._send(
+            mqtt5.PublishPacket(topic, payload, qos=mqtt5.QoS.AT_LEAST_ONCE, packet_id=packet_id)
+        )
         acknowledgement = self._receive(mqtt5.PubAckPacket)
         assert acknowledgement.packet_id == packet_id
         return int(acknowledgement.reason_code)

@@ -71,7 +71,11 @@ def steps(*headings: str) -> list[Step]:
     for fence, after in zip(there, [*there[1:], None], strict=True):
         if fence.language == PROMPT_LANGUAGE:
             shown = after.text if after is not None and after.language == "text" else None
-            blocks = None if shown is None else [(title, mask(body)) for title, body in parse_blocks(f"{shown}\n\n")]
+            blocks = (
+                None
+                if shown is None
+                else [(title, mask(body)) for title, body in parse_blocks(f"{shown}\n\n")]
+            )
             found.append(Step(fence.headings, fence.text.splitlines(), blocks))
     return found
 
@@ -79,7 +83,9 @@ def steps(*headings: str) -> list[Step]:
 def section(heading: str) -> str:
     """The text below a heading of the second level, up to the next one, on whatever page it is."""
     below = rf"(?ms)^## {re.escape(heading)}\n(.*?)(?=^## |\Z)"
-    found = [section for page in PAGES for section in re.findall(below, page.read_text(encoding="utf-8"))]
+    found = [
+        section for page in PAGES for section in re.findall(below, page.read_text(encoding="utf-8"))
+    ]
     assert len(found) == 1, f"{len(found)} sections {heading}"
     return str(found[0])
 

@@ -80,7 +80,9 @@ class Terminal:
     def lines(self) -> list[str]:
         """The whole session as lines, scrolled-off ones first, without trailing blanks."""
         columns = self.screen.columns
-        gone = ["".join(row[x].data for x in range(columns)).rstrip() for row in self.screen.history.top]
+        gone = [
+            "".join(row[x].data for x in range(columns)).rstrip() for row in self.screen.history.top
+        ]
         return [*gone, *(line.rstrip() for line in self.screen.display)]
 
     def text(self) -> str:
@@ -105,7 +107,9 @@ class Terminal:
 
     def prompt_line(self) -> str:
         """The line that the cursor is on."""
-        row = self.screen.buffer[self.screen.cursor.y]  # the whole display takes too long to ask for after each piece
+        row = self.screen.buffer[
+            self.screen.cursor.y
+        ]  # the whole display takes too long to ask for after each piece
         return "".join(row[x].data for x in range(self.screen.columns)).rstrip()
 
     def wait_prompt(self, typed: str = "", patience: float = PATIENCE) -> None:

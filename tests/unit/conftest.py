@@ -9,7 +9,9 @@ from hypothesis import HealthCheck, settings
 from tests.unit.fakes import TIMEOUT, FakeRun, Screen
 
 # A busy machine is no failure, and the suite stays quick.
-settings.register_profile("unit", max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile(
+    "unit", max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.load_profile("unit")
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from jobs_sandbox.core.blocks import REJECTED, Block
 from jobs_sandbox.core.errors import Rejected
-from jobs_sandbox.core.protocols import ControlPlane, DataPlane, Deliver
+from jobs_sandbox.core.protocols import ControlPlane, DataPlane, Show
 from jobs_sandbox.session.session import Session
 from jobs_sandbox.ui.console import Console
 
@@ -49,17 +49,21 @@ class FakeControl:
         return self._answer(Block("DeleteJobOutput", {"jobId": job_id}), "delete_job", job_id)
 
     def cancel_job(self, job_id: str, *, force: bool) -> Block:
-        return self._answer(Block("CancelJobOutput", {"jobId": job_id}), "cancel_job", job_id, force)
+        return self._answer(
+            Block("CancelJobOutput", {"jobId": job_id}), "cancel_job", job_id, force
+        )
 
     def describe_job_execution(self, job_id: str) -> Block:
         body = {"jobId": job_id, "status": "QUEUED"}
-        return self._answer(Block("DescribeJobExecutionOutput", body), "describe_job_execution", job_id)
+        return self._answer(
+            Block("DescribeJobExecutionOutput", body), "describe_job_execution", job_id
+        )
 
 
 class FakeRequest:
     """A data plane request under way."""
 
-    def __init__(self, deliver: Deliver) -> None:
+    def __init__(self, deliver: Show) -> None:
         self._deliver = deliver
         self._future: asyncio.Future[Block] = asyncio.get_running_loop().create_future()
 
@@ -96,7 +100,7 @@ class FakeData:
         self.requests: list[FakeRequest] = []
         self.outcome = outcome
 
-    async def _request(self, deliver: Deliver, *call: object) -> Block:
+    async def _request(self, deliver: Show, *call: object) -> Block:
         self.calls.append(tuple(part for part in call if part != {}))
         request = FakeRequest(deliver)
         self.requests.append(request)
@@ -104,17 +108,21 @@ class FakeData:
             request.end(self.outcome)
         return await request.answer()
 
-    async def get_pending_job_executions(self, deliver: Deliver) -> Block:
+    async def get_pending_job_executions(self, deliver: Show) -> Block:
         return await self._request(deliver, "get_pending_job_executions")
 
-    async def start_next_pending_job_execution(self, deliver: Deliver, fields: Mapping[str, Any]) -> Block:
+    async def start_next_pending_job_execution(
+        self, deliver: Show, fields: Mapping[str, Any]
+    ) -> Block:
         return await self._request(deliver, "start_next_pending_job_execution", fields)
 
-    async def describe_job_execution(self, deliver: Deliver, job_id: str, fields: Mapping[str, Any]) -> Block:
+    async def describe_job_execution(
+        self, deliver: Show, job_id: str, fields: Mapping[str, Any]
+    ) -> Block:
         return await self._request(deliver, "describe_job_execution", job_id, fields)
 
     async def update_job_execution(
-        self, deliver: Deliver, job_id: str, status: str, fields: Mapping[str, Any]
+        self, deliver: Show, job_id: str, status: str, fields: Mapping[str, Any]
     ) -> Block:
         return await self._request(deliver, "update_job_execution", job_id, status, fields)
 

@@ -83,7 +83,17 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
         world.policy = policy
         environment = {"AWS_ACCESS_KEY_ID": "id"}
         child = SimpleNamespace(wait=world.ends_of_local.get)
-        arguments = ("127.0.0.1", 1, "ca", "cert", "key", "us-east-1", thing, "http://x", environment)
+        arguments = (
+            "127.0.0.1",
+            1,
+            "ca",
+            "cert",
+            "key",
+            "us-east-1",
+            thing,
+            "http://x",
+            environment,
+        )
         local = LocalIoT(*arguments, warnings=("it is old",), _process=child)
         yield lambda: world.on_ready() or local
         world.ends_of_local.put(0)
@@ -133,7 +143,11 @@ class Streams:
         with os.fdopen(writing, "w", encoding="utf-8") as pipe:
             pipe.write(script)
         stdin = SimpleNamespace(fileno=lambda: reading, isatty=lambda: terminal)
-        taken = {"stdin": self.stdin or stdin, "stdout": self.stdout or self.out, "stderr": self.stderr or self.err}
+        taken = {
+            "stdin": self.stdin or stdin,
+            "stdout": self.stdout or self.out,
+            "stderr": self.stderr or self.err,
+        }
         for name, stream in taken.items():
             self._monkeypatch.setattr(sys, name, stream)
         try:
@@ -179,7 +193,9 @@ def test_settings_come_from_the_options(world: World, streams: Streams) -> None:
     """Every option reaches the settings."""
     given = "--client-id me --port 7 --ca-file ca --profile p --endpoint-url u --timeout 9"
     streams.run(options(*given.split()))
-    assert world.settings == [Settings("host", "cert.pem", "key.pem", "us-east-1", "Thing", "me", 7, "ca", "p", "u", 9)]
+    assert world.settings == [
+        Settings("host", "cert.pem", "key.pem", "us-east-1", "Thing", "me", 7, "ca", "p", "u", 9)
+    ]
 
 
 def test_client_ids_are_new_each_time(world: World, streams: Streams) -> None:
@@ -220,15 +236,24 @@ def test_events_are_shown_from_the_start(world: World, streams: Streams) -> None
 
 def test_local_runs_around_everything(world: World, streams: Streams) -> None:
     """The embedded AWS IoT starts first and stops last, and how to join it is printed."""
-    assert streams.run(options("--timeout", "7", "--client-id", "test-me", arguments=["--local", "Lamp"])) == 0
+    assert (
+        streams.run(
+            options("--timeout", "7", "--client-id", "test-me", arguments=["--local", "Lamp"])
+        )
+        == 0
+    )
     assert world.happened[0] == "start the local AWS IoT"
     assert world.happened[-1] == "stop the local AWS IoT"
     assert "to join it from another terminal: `connection`." in streams.err.text
-    expected = Settings("127.0.0.1", "cert", "key", "us-east-1", "Lamp", "test-me", 1, "ca", None, "http://x", 7)
+    expected = Settings(
+        "127.0.0.1", "cert", "key", "us-east-1", "Lamp", "test-me", 1, "ca", None, "http://x", 7
+    )._replace(environment={"AWS_ACCESS_KEY_ID": "id"})
     assert world.settings == [expected]
 
 
-def test_the_environment_is_that_of_local(world: World, streams: Streams, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_is_that_of_local(
+    world: World, streams: Streams, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """While it runs, boto3 finds the credentials of the embedded AWS IoT alone; afterwards the user's are back."""
     monkeypatch.setenv("AWS_PROFILE", "production")
     seen: list[dict[str, str]] = []
@@ -275,7 +300,10 @@ def test_an_end_of_local_is_told(world: World, streams: Streams) -> None:
 def test_local_as_json(world: World, streams: Streams) -> None:
     """As JSON, how to join is one object with a field for each value."""
     streams.run(options("--output", "json", arguments=["--local"]))
-    assert '\n{"type": "Notice", "endpoint": "127.0.0.1", "port": 1, "ca_file": "ca"' in streams.err.text
+    assert (
+        '\n{"type": "Notice", "endpoint": "127.0.0.1", "port": 1, "ca_file": "ca"'
+        in streams.err.text
+    )
 
 
 def test_a_start_error_is_told(world: World, streams: Streams) -> None:
@@ -348,7 +376,9 @@ def test_start_before_local_is_there(
     hang.set()
 
 
-def test_local_that_does_not_get_ready(world: World, streams: Streams, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_local_that_does_not_get_ready(
+    world: World, streams: Streams, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """An embedded AWS IoT that fails after its launch is stopped, and the environment is as it was."""
     monkeypatch.setenv("AWS_PROFILE", "theirs")
     world.on_ready = raiser(StartError("it did not start"))
@@ -425,7 +455,9 @@ def test_a_failed_command_makes_the_status_1(world: World, streams: Streams) -> 
 
 
 @pytest.mark.parametrize(("last", "status"), [("help", 0), ("nonsense", 1)])
-def test_a_last_line_that_does_not_end(last: str, status: int, world: World, streams: Streams) -> None:
+def test_a_last_line_that_does_not_end(
+    last: str, status: int, world: World, streams: Streams
+) -> None:
     """The last line of a script is run though no newline follows it, and counts."""
     assert streams.run(options(), f"# first\n{last}") == status
     assert ("Help" in streams.out.text) == (last == "help")
@@ -453,11 +485,18 @@ def test_an_unreadable_stdin(world: World, streams: Streams) -> None:
     """Standard input that cannot be read, as under nohup, is an empty script, and said to be."""
     with open(os.devnull, "w", encoding="utf-8") as streams.stdin:
         assert streams.run(options()) == 0
-    assert "the standard input cannot be read (Bad file descriptor): taken as its end\n" in streams.err.text
+    assert (
+        "the standard input cannot be read (Bad file descriptor): taken as its end\n"
+        in streams.err.text
+    )
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
-def test_signals_end_it_in_good_order(number: int, status: int, world: World, streams: Streams) -> None:
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
+def test_signals_end_it_in_good_order(
+    number: int, status: int, world: World, streams: Streams
+) -> None:
     """A signal during the start closes what is open; the status tells which; the old handler is back afterwards."""
     before = signal.getsignal(number)
     world.on_connect = lambda: signal.raise_signal(number)
@@ -477,7 +516,9 @@ def test_a_signal_while_a_script_waits(world: World, streams: Streams) -> None:
     assert world.happened[-1] == "disconnect"
 
 
-def test_a_signal_while_it_leaves(world: World, streams: Streams, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_signal_while_it_leaves(
+    world: World, streams: Streams, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """While the app is leaving, a signal ends it at once: what it closes may hang."""
     ended: list[int] = []
     monkeypatch.setattr(os, "_exit", ended.append)
@@ -514,7 +555,9 @@ def gone() -> Iterator[TextIO]:
 
 
 @pytest.mark.parametrize(("script", "status"), [(b"help\n", 0), (b"nonsense\nhelp\n", 1)])
-def test_a_closed_stdout_ends_it(script: bytes, status: int, world: World, streams: Streams, gone: TextIO) -> None:
+def test_a_closed_stdout_ends_it(
+    script: bytes, status: int, world: World, streams: Streams, gone: TextIO
+) -> None:
     """When nobody reads stdout any more, the app ends, though it waits for input; what failed before still counts."""
     never, input_end = os.pipe()
     os.write(input_end, script)
@@ -542,7 +585,9 @@ def test_a_full_disk(world: World, streams: Streams) -> None:
     with open("/dev/full", "w", encoding="utf-8") as streams.stdout:
         assert streams.run(options(), "help\n") == 1
         send_nowhere(streams.stdout)
-    assert streams.err.text.endswith("\nthe output cannot be written: [Errno 28] No space left on device\n")
+    assert streams.err.text.endswith(
+        "\nthe output cannot be written: [Errno 28] No space left on device\n"
+    )
 
 
 class Pipe:
@@ -680,7 +725,9 @@ def test_what_an_encoding_lacks_is_escaped(
         monkeypatch.setattr(sys, "stderr", latin if name == "stderr" else Stdout())
         assert app.run(options()) == 0
     written = latin.buffer.getvalue().decode("latin-1")
-    assert ("\\u2500\\u2500\\u2500 Help" if name == "stdout" else "\\u65e5\\u672c\\ud83c\\udf89\n") in written
+    assert (
+        "\\u2500\\u2500\\u2500 Help" if name == "stdout" else "\\u65e5\\u672c\\ud83c\\udf89\n"
+    ) in written
 
 
 # The prompt, and colours
@@ -756,16 +803,23 @@ def test_a_terminal_that_cannot_be_read(terminal: str, world: World, streams: St
     streams.stdout = Stdout(terminal=True)
     with open(terminal, "w", encoding="utf-8", opener=no_control) as streams.stdin:
         assert streams.run(options()) == 0
-    assert "the standard input cannot be read (Bad file descriptor): taken as its end\n" in streams.err.text
+    assert (
+        "the standard input cannot be read (Bad file descriptor): taken as its end\n"
+        in streams.err.text
+    )
     assert prompts == []
 
 
 @pytest.mark.usefixtures("_prompt")
-def test_a_terminal_that_cannot_be_written_to(terminal: str, world: World, streams: Streams) -> None:
+def test_a_terminal_that_cannot_be_written_to(
+    terminal: str, world: World, streams: Streams
+) -> None:
     """After ``1</dev/tty`` there is no prompt, which could not be shown, but an error that says so."""
     with open(terminal, encoding="utf-8", opener=no_control) as streams.stdout:
         assert streams.run(options(), "help\n", terminal=True) == 1
-    assert streams.err.text.endswith("\nthe output cannot be written: [Errno 9] Bad file descriptor\n")
+    assert streams.err.text.endswith(
+        "\nthe output cannot be written: [Errno 9] Bad file descriptor\n"
+    )
     assert prompts == []
 
 

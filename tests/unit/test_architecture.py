@@ -65,5 +65,7 @@ def test_imports_go_down(path: Path) -> None:
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(SOURCE)))
 def test_each_library_has_one_importer(path: Path) -> None:
     """A library that is not Python's own is imported in one package."""
-    foreign = {name.split(".")[0] for name in imports(path)} - sys.stdlib_module_names - {"jobs_sandbox"}
+    foreign = (
+        {name.split(".")[0] for name in imports(path)} - sys.stdlib_module_names - {"jobs_sandbox"}
+    )
     assert {name for name in foreign if LIBRARIES.get(name) != package_of(path)} == set()

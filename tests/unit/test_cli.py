@@ -21,8 +21,18 @@ def test_the_five_arguments_and_their_defaults() -> None:
     """The five arguments suffice; every option has the documented default."""
     options = parse(FIVE)
     assert options.arguments == FIVE
-    assert (options.local, options.client_id, options.port, options.ca_file) == (None, None, None, None)
-    assert (options.profile, options.endpoint_url, options.timeout, options.output) == (None, None, 5, "text")
+    assert (options.local, options.client_id, options.port, options.ca_file) == (
+        None,
+        None,
+        None,
+        None,
+    )
+    assert (options.profile, options.endpoint_url, options.timeout, options.output) == (
+        None,
+        None,
+        5,
+        "text",
+    )
     assert (options.policy, options.device) == (None, None)
 
 
@@ -54,7 +64,10 @@ def test_client_ids_with_local() -> None:
 
 @pytest.mark.parametrize(
     ("text", "command"),
-    [("./device", ["./device"]), ("python -u 'my device.py' --fast", ["python", "-u", "my device.py", "--fast"])],
+    [
+        ("./device", ["./device"]),
+        ("python -u 'my device.py' --fast", ["python", "-u", "my device.py", "--fast"]),
+    ],
 )
 def test_the_command_of_the_device(text: str, command: list[str]) -> None:
     """The device's command is split as a shell would split it."""
@@ -115,7 +128,9 @@ def test_both_spellings_of_the_client_id(spelling: str) -> None:
         ([*FIVE, "--nonsense"], "unrecognized arguments: --nonsense"),
     ],
 )
-def test_wrong_usage(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_wrong_usage(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Each wrong command line ends with status 2, its reason, the usage and the next step."""
     with pytest.raises(SystemExit) as end:
         parse(arguments)
@@ -142,7 +157,15 @@ def test_help_explains_every_option(
         parse(["--help"])
     assert end.value.code == 0
     said = capsys.readouterr().out
-    for option in ("--local", "--client_id", "--port", "--ca-file", "--profile", "--endpoint-url", "--timeout"):
+    for option in (
+        "--local",
+        "--client_id",
+        "--port",
+        "--ca-file",
+        "--profile",
+        "--endpoint-url",
+        "--timeout",
+    ):
         assert option in said
     for option in ("--policy", "--device", "--output", "--version"):
         assert option in said
@@ -157,8 +180,12 @@ def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert [name.strip() for name in named.split(",")] == list(COMMANDS)
 
 
-@pytest.mark.parametrize(("url", "shown"), [("http://user:pw@host", "http://…@host"), ("user:pw@host", "…@host")])
-def test_wrong_usage_shows_no_user_part(url: str, shown: str, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("url", "shown"), [("http://user:pw@host", "http://…@host"), ("user:pw@host", "…@host")]
+)
+def test_wrong_usage_shows_no_user_part(
+    url: str, shown: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     """A mistyped option is quoted without the user part of its URL, be that whole or not."""
     with pytest.raises(SystemExit):
         parse([f"--endpoint_url={url}"])
@@ -197,7 +224,9 @@ def test_interrupted_while_it_loads(monkeypatch: pytest.MonkeyPatch) -> None:
     assert ended == [130]
 
 
-def test_wrong_usage_ends_the_program(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_wrong_usage_ends_the_program(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Wrong usage has its status even when stderr cannot be written to."""
     ended: list[int] = []
     monkeypatch.setattr(sys, "argv", ["jobs-sandbox"])
@@ -250,7 +279,9 @@ def test_help_loads_nothing_heavy() -> None:
         "except SystemExit: pass\n"
         "print('LOADED', *sys.modules)"
     )
-    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout
     modules = set(loaded.split("LOADED")[1].split())
     assert not modules & {
         "boto3",
@@ -281,7 +312,10 @@ def test_a_full_disk(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixt
     monkeypatch.setattr(os, "_exit", ended.append)
     monkeypatch.setattr(sys, "stdout", FullDisk())
     cli.main()
-    assert capsys.readouterr().err == "jobs-sandbox: the output cannot be written: No space left on device\n"
+    assert (
+        capsys.readouterr().err
+        == "jobs-sandbox: the output cannot be written: No space left on device\n"
+    )
     monkeypatch.setattr(sys, "stderr", FullDisk())
     cli.main()
     assert ended == [1, 1]

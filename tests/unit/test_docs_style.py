@@ -21,7 +21,8 @@ def test_every_test_says_what_it_proves(path: Path) -> None:
     tests = [
         node
         for node in ast.walk(module)
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test_")
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and node.name.startswith("test_")
     ]
     assert tests
     assert ast.get_docstring(module)
@@ -38,7 +39,11 @@ def test_every_command_is_documented(command: Command) -> None:
 
 def test_the_readme_names_tests_that_exist() -> None:
     """Each promise of the table of faults names the tests that prove it, and they are there."""
-    section = (TESTS.parent / "docs" / "faults.md").read_text(encoding="utf-8").split("## When things fail")[1]
+    section = (
+        (TESTS.parent / "docs" / "faults.md")
+        .read_text(encoding="utf-8")
+        .split("## When things fail")[1]
+    )
     proofs = [row.split("|")[-2] for row in section.splitlines() if row.startswith("| ")][1:]
     assert len(proofs) == 15
     sources = {path.name: path.read_text(encoding="utf-8") for path in TESTS.rglob("test_*.py")}
@@ -55,7 +60,9 @@ def test_the_readme_names_tests_that_exist() -> None:
 def test_lines_of_a_page(page: Path) -> None:
     """Text is wrapped as the code is; tables and what is in fences may be wider."""
     text = re.sub(r"(?ms)^```.*?^```$", "", page.read_text(encoding="utf-8"))
-    assert [line for line in text.splitlines() if len(line) > 120 and not line.startswith("|")] == []
+    assert [
+        line for line in text.splitlines() if len(line) > 120 and not line.startswith("|")
+    ] == []
 
 
 def test_every_page_is_named() -> None:

@@ -9,7 +9,11 @@ PAGE = (ROOT / "docs" / "fidelity.md").read_text(encoding="utf-8")
 
 def names_in(*folders: str) -> set[str]:
     files = [file for folder in folders for file in sorted((ROOT / "tests").glob(folder))]
-    return {name for file in files for name in re.findall(r"(?m)^def (test_\w+)", file.read_text(encoding="utf-8"))}
+    return {
+        name
+        for file in files
+        for name in re.findall(r"(?m)^def (test_\w+)", file.read_text(encoding="utf-8"))
+    }
 
 
 def test_every_test_that_is_named_exists() -> None:

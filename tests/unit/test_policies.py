@@ -27,7 +27,10 @@ def statement(action: str | list[str], resource: str | list[str]) -> dict[str, A
         (
             "device-policy",
             [
-                statement("iot:Publish", [f"{TOPIC}{end}" for end in ("start-next", "*/update", "*/get", "get")]),
+                statement(
+                    "iot:Publish",
+                    [f"{TOPIC}{end}" for end in ("start-next", "*/update", "*/get", "get")],
+                ),
                 statement("iot:Receive", [f"{TOPIC}{end}" for end in RESPONSES]),
                 statement("iot:Subscribe", [f"{FILTER}{end}" for end in RESPONSES]),
                 statement("iot:Connect", f"{ARN}client/test-*"),
@@ -56,17 +59,26 @@ def test_policy(name: str, statements: list[dict[str, Any]]) -> None:
 
 def test_no_other_policy() -> None:
     """There are two policies."""
-    assert sorted(path.name for path in POLICIES.iterdir()) == ["control-plane-policy.json", "device-policy.json"]
+    assert sorted(path.name for path in POLICIES.iterdir()) == [
+        "control-plane-policy.json",
+        "device-policy.json",
+    ]
 
 
 def test_how_long_a_thing_may_be_called() -> None:
     """The pages say how long a thing's name may be for the filled-in device policy to fit, as it is in each region."""
     rows = table("How long a device policy may be", "region")
-    told = {region: int(row[1].split()[0]) for row in rows for region in re.findall(r"`([\w-]+)`", row[0])}
+    told = {
+        region: int(row[1].split()[0])
+        for row in rows
+        for region in re.findall(r"`([\w-]+)`", row[0])
+    }
     assert len(told) > 5
     text = "".join((POLICIES / "device-policy.json").read_text().split())
     for region, longest in told.items():
         filled = text.replace("<region>", region).replace("<account>", "123456789012")
-        assert (LONGEST - len(filled.replace("<thingname>", ""))) // filled.count("<thingname>") == longest, region
+        assert (LONGEST - len(filled.replace("<thingname>", ""))) // filled.count(
+            "<thingname>"
+        ) == longest, region
     page = (ROOT / "docs" / "aws-account.md").read_text()
     assert f"{min(told.values())} to {max(told.values())} characters" in page

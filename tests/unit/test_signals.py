@@ -86,7 +86,9 @@ async def test_an_alarm_is_set(signals: Signals) -> None:
     assert signal.alarm(0) == 0
 
 
-@pytest.mark.parametrize(("second", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+@pytest.mark.parametrize(
+    ("second", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
 async def test_the_second_ends_it(signals: Signals, second: int, status: int) -> None:
     """A second signal does not wait for what the first one has begun."""
     signal.raise_signal(signal.SIGTERM)

@@ -74,7 +74,9 @@ def _one_of(values: Iterable[str], what: str) -> Callable[[str], str]:
         for known in values:
             if value.lower() == known.lower():
                 return known
-        raise UsageError(f"{short(value)} is not {what}: one of {', '.join(values)}{nearest(value, values)}")
+        raise UsageError(
+            f"{short(value)} is not {what}: one of {', '.join(values)}{nearest(value, values)}"
+        )
 
     return check
 
@@ -87,7 +89,9 @@ def _seconds_or_event(value: str) -> float | str:
         return _seconds(value)
     except UsageError:
         hint = nearest(value, EVENTS)
-        raise UsageError(f"{short(value)} is neither {_SECONDS} nor an event: {', '.join(EVENTS)}{hint}") from None
+        raise UsageError(
+            f"{short(value)} is neither {_SECONDS} nor an event: {', '.join(EVENTS)}{hint}"
+        ) from None
 
 
 def _seconds(value: str) -> float:

@@ -67,7 +67,8 @@ def _known(what_is_not: str, name: str) -> Command:
     command = named(name)
     if command is None:
         raise UsageError(
-            f"{what_is_not} {short(name)}{nearest(name, COMMANDS) or '.'}", next_step="help lists them all."
+            f"{what_is_not} {short(name)}{nearest(name, COMMANDS) or '.'}",
+            next_step="help lists them all.",
         )
     return command
 
@@ -246,7 +247,9 @@ class Invocation(NamedTuple):
     @property
     def attempt(self) -> tuple[str, str] | None:
         """Job id and status that this command may give an execution; ``""`` for whichever is the next."""
-        return (self.job_id, self.command.sets.format(*self.arguments)) if self.command.sets else None
+        return (
+            (self.job_id, self.command.sets.format(*self.arguments)) if self.command.sets else None
+        )
 
     @property
     def is_answered(self) -> bool:
@@ -269,12 +272,16 @@ def parse(line: str) -> Invocation | None:
     if not name or name.startswith("#"):
         return None
     if name.startswith(("{", "[")):
-        raise UsageError("a job document alone is no command.", next_step="put `create-job <jobId>` before it.")
+        raise UsageError(
+            "a job document alone is no command.", next_step="put `create-job <jobId>` before it."
+        )
     command = _known("unknown command", name)
     try:
         return Invocation(command, _arguments(command, rest))
     except UsageError as error:
-        raise error.replace(next_step=error.next_step or f"usage: {command.usage}") from error.__cause__
+        raise error.replace(
+            next_step=error.next_step or f"usage: {command.usage}"
+        ) from error.__cause__
 
 
 def named(name: str) -> Command | None:

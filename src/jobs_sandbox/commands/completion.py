@@ -38,7 +38,11 @@ def _explained(command: Command) -> list[str]:
         lines += _wrapped(f"  {parameter.name}: ", parameter.meaning, indent=6)
         lines += _table(_values(parameter), indent=6)
     lines += [""] if command.parameters else []
-    return [*lines, f"  example: {command.example}", *_wrapped("  prints: ", command.prints, indent=10)]
+    return [
+        *lines,
+        f"  example: {command.example}",
+        *_wrapped("  prints: ", command.prints, indent=10),
+    ]
 
 
 def _values(parameter: Parameter) -> Iterable[tuple[str, str]]:
@@ -50,12 +54,18 @@ def _values(parameter: Parameter) -> Iterable[tuple[str, str]]:
 def _table(rows: Iterable[tuple[str, str]], indent: int) -> list[str]:
     rows = list(rows)
     column = indent + max((len(name) for name, _ in rows), default=0) + 2
-    return [line for name, meaning in rows for line in _wrapped(" " * indent + name, meaning, indent=column)]
+    return [
+        line
+        for name, meaning in rows
+        for line in _wrapped(" " * indent + name, meaning, indent=column)
+    ]
 
 
 def _wrapped(begin: str, text: str, indent: int) -> list[str]:
     """``begin`` and ``text`` in lines of `WIDTH`, of which all but the first are indented, and text begins there."""
-    return textwrap.wrap(text, WIDTH, initial_indent=begin.ljust(indent), subsequent_indent=" " * indent)
+    return textwrap.wrap(
+        text, WIDTH, initial_indent=begin.ljust(indent), subsequent_indent=" " * indent
+    )
 
 
 def complete(text: str, executions: Mapping[str, str]) -> Iterator[tuple[str, str, int]]:
@@ -76,5 +86,9 @@ def complete(text: str, executions: Mapping[str, str]) -> Iterator[tuple[str, st
 
 def _matching(word: str, candidates: Iterable[tuple[str, str]]) -> list[tuple[str, str, int]]:
     """The candidates that begin like the word, and then those that contain it, whatever the case."""
-    found = [(candidate, meaning, len(word)) for candidate, meaning in candidates if word.lower() in candidate.lower()]
+    found = [
+        (candidate, meaning, len(word))
+        for candidate, meaning in candidates
+        if word.lower() in candidate.lower()
+    ]
     return sorted(found, key=lambda item: not item[0].lower().startswith(word.lower()))

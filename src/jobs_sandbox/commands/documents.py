@@ -8,10 +8,9 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 from unicodedata import category, east_asian_width
 
-from jobs_sandbox.core import json_text
 from jobs_sandbox.core.errors import UsageError
 from jobs_sandbox.core.jobs import DOCUMENT_LIMIT as LIMIT
-from jobs_sandbox.core.text import nearest, short
+from jobs_sandbox.core.text import nearest, open_brackets, parse_json, short
 
 _MARK = 3  # bytes of a byte order mark, which is no part of the document
 _FILE = "file://"
@@ -29,14 +28,19 @@ def job_document(value: str) -> str:
     try:
         too_long = len(text) > LIMIT or len(text.encode()) > LIMIT
     except UnicodeEncodeError:
-        raise UsageError("the job document holds half of a surrogate pair, which is no character.") from None
+        raise UsageError(
+            "the job document holds half of a surrogate pair, which is no character."
+        ) from None
     if too_long:
         raise UsageError(
             f"the job document has more than {LIMIT:,} bytes, which is all that AWS IoT takes.",
             next_step="put what is large elsewhere, in Amazon S3 for one, and its address into the document.",
         )
     if _PATH.fullmatch(text.strip()):
-        raise UsageError("the job document is not JSON.", next_step=f"{_FILE}{text.strip()} reads it from that file.")
+        raise UsageError(
+            "the job document is not JSON.",
+            next_step=f"{_FILE}{text.strip()} reads it from that file.",
+        )
     _parse("the job document is", text)
     return text
 
@@ -98,7 +102,9 @@ def request_fields(fields: Mapping[str, Field]) -> Callable[[str], dict[str, Any
                 known = ", ".join(fields) + nearest(name, fields)
                 raise UsageError(f"{short(name)} is no field of this request, which has {known}")
             if not fields[name].fits(content):
-                raise UsageError(f"{name} is {fields[name].meaning}; not {short(json.dumps(content))}")
+                raise UsageError(
+                    f"{name} is {fields[name].meaning}; not {short(json.dumps(content))}"
+                )
         return given
 
     return check
@@ -110,7 +116,7 @@ def field_names(text: str, fields: Mapping[str, Field]) -> tuple[str, list[tuple
         return "", [(f'{{"{name}": ', field.meaning) for name, field in fields.items()]
     begun = re.search(r'[{,]\s*("?\w*)$', text)
     before = text[: begun.start(1)] if begun else ""
-    if not begun or json_text.open_brackets(before) != 1:
+    if not begun or open_brackets(before) != 1:
         return text, []
     left = {name: field for name, field in fields.items() if f'"{name}"' not in before}
     return begun[1], [(f'"{name}": ', field.meaning) for name, field in left.items()]
@@ -142,7 +148,9 @@ def _are_details(value: object) -> bool:
 
 
 def _is_detail(text: str) -> bool:
-    return 1 <= len(text) <= 1024 and not any(category(character) in ("Cc", "Cf", "Cs", "Co") for character in text)  # noqa: PLR2004
+    return 1 <= len(text) <= 1024 and not any(  # noqa: PLR2004
+        category(character) in ("Cc", "Cf", "Cs", "Co") for character in text
+    )
 
 
 # https://docs.aws.amazon.com/iot/latest/developerguide/jobs-mqtt-api.html and, for the ten pairs, its service quotas.
@@ -151,7 +159,9 @@ _DETAILS = Field(
     "control nothing",
     _are_details,
 )
-_EXECUTION_NUMBER = Field("the whole number of one execution; without it, the latest is meant", _is_whole)
+_EXECUTION_NUMBER = Field(
+    "the whole number of one execution; without it, the latest is meant", _is_whole
+)
 _FLAG = "true or false"
 START_FIELDS = {
     "statusDetails": _DETAILS,
@@ -163,7 +173,9 @@ DESCRIBE_FIELDS = {
 }
 UPDATE_FIELDS = {
     "statusDetails": _DETAILS,
-    "expectedVersion": Field("a whole number: the version that is to be updated, and no other", _is_whole),
+    "expectedVersion": Field(
+        "a whole number: the version that is to be updated, and no other", _is_whole
+    ),
     "executionNumber": _EXECUTION_NUMBER,
     "includeJobExecutionState": Field(f"{_FLAG}: answer with the state", _is_flag),
     "includeJobDocument": Field(f"{_FLAG}: answer with the job document", _is_flag),
@@ -175,10 +187,14 @@ UPDATE_FIELDS = {
 
 def _parse(what_is: str, text: str) -> Any:
     try:
-        return json_text.loads(text)
+        return parse_json(text)
     except json.JSONDecodeError as error:
-        quoted = " (there are no quotes around it, as there is no shell)" if text.startswith("'") else ""
-        raise UsageError(f"{what_is} not JSON{quoted}: {error.msg}\n{_caret(text, error)}") from error
+        quoted = (
+            " (there are no quotes around it, as there is no shell)" if text.startswith("'") else ""
+        )
+        raise UsageError(
+            f"{what_is} not JSON{quoted}: {error.msg}\n{_caret(text, error)}"
+        ) from error
     except ValueError as error:
         raise UsageError(f"{what_is} not JSON that can be used: {error}.") from error
 
@@ -191,7 +207,11 @@ def _caret(text: str, error: json.JSONDecodeError) -> str:
     where = f"line {error.lineno}: " if "\n" in text else ""
     before = _visible(where + line[begin:place])
     columns = sum(
-        0 if category(character) in ("Mn", "Me") else 2 if east_asian_width(character) in "FW" else 1
+        0
+        if category(character) in ("Mn", "Me")
+        else 2
+        if east_asian_width(character) in "FW"
+        else 1
         for character in before
     )
     return f"  {before}{_visible(line[place : begin + 60])}\n  {' ' * columns}^"

@@ -1,12 +1,10 @@
 """What each command does with the planes. Knows them as Protocols only, and nothing of lines or tables."""
 
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from typing import Any, Protocol
 
-from jobs_sandbox.core import json_text
 from jobs_sandbox.core.blocks import Block
-from jobs_sandbox.core.errors import AlreadyExists, SandboxError, UsageError
+from jobs_sandbox.core.errors import Quit, UsageError
 from jobs_sandbox.core.protocols import ControlPlane, DataPlane
 
 
@@ -42,33 +40,9 @@ class Sandbox(Protocol):
         """Kill the device under test, as a power cut would."""
 
 
-class Quit(Exception):
-    """Leave the program."""
-
-
 async def create_job(sandbox: Sandbox, job_id: str, document: str) -> None:
-    """CreateJob. If it finds a job that a lost first attempt of its own may have made, that is looked at."""
-    try:
-        await sandbox.operate(lambda control: control.create_job(job_id, document))
-    except AlreadyExists as error:
-        if not error.retried:
-            raise
-        ours = await _is_ours(sandbox, job_id, document)
-        if not ours:
-            raise error.replace(uncertain=ours is None) from error
-        body = {"description": None, "jobArn": error.job_arn, "jobId": job_id}
-        note = "the first answer was lost and the retry found the job there, with this document"
-        sandbox.show(Block("CreateJobOutput", body, note=note))
-
-
-async def _is_ours(sandbox: Sandbox, job_id: str, document: str) -> bool | None:
-    """Whether the job that exists carries the document that was to be created; None if that cannot be seen."""
-    with suppress(SandboxError):
-        described = await sandbox.data.describe_job_execution(lambda _: None, job_id, {})
-        match described.body:
-            case {"execution": {"jobDocument": found}}:
-                return json_text.same_json(json_text.loads(document), found)
-    return None
+    """CreateJob."""
+    await sandbox.operate(lambda control: control.create_job(job_id, document))
 
 
 async def delete_job(sandbox: Sandbox, job_id: str) -> None:
@@ -101,7 +75,9 @@ async def describe(sandbox: Sandbox, job_id: str, fields: Mapping[str, Any] = {}
     await sandbox.data.describe_job_execution(sandbox.show, job_id, fields)
 
 
-async def update(sandbox: Sandbox, job_id: str, status: str, fields: Mapping[str, Any] = {}) -> None:
+async def update(
+    sandbox: Sandbox, job_id: str, status: str, fields: Mapping[str, Any] = {}
+) -> None:
     """UpdateJobExecution."""
     await sandbox.data.update_job_execution(sandbox.show, job_id, status, fields)
 

@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-from jobs_sandbox.core.json_text import open_brackets
+from jobs_sandbox.core.text import open_brackets
 
 # Beyond this many characters, four times the longest job document, Enter ends a line whatever is open in it.
 _LONGEST = 2**17

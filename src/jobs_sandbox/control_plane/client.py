@@ -33,7 +33,9 @@ class ControlPlane:
         self._thing_arn = ""
         try:
             self._client = _watched_client(settings)
-        except Exception as error:  # whatever boto3 makes of a region, a URL, or the files in ~/.aws
+        except (
+            Exception
+        ) as error:  # whatever boto3 makes of a region, a URL, or the files in ~/.aws
             raise self._failure("the control plane client", error, Exchange()) from error
 
     def ensure_thing(self) -> bool:
@@ -69,7 +71,9 @@ class ControlPlane:
 
     def cancel_job(self, job_id: str, *, force: bool) -> Block:
         """Cancel a job (CancelJob): its queued executions, and, if forced, those in progress."""
-        return _job_block("CancelJobOutput", job_id, self._call("cancel_job", "jobArn", jobId=job_id, force=force))
+        return _job_block(
+            "CancelJobOutput", job_id, self._call("cancel_job", "jobArn", jobId=job_id, force=force)
+        )
 
     def delete_job(self, job_id: str) -> Block:
         """Delete a job (DeleteJob, never forced: it must be completed or canceled)."""
@@ -87,10 +91,14 @@ class ControlPlane:
             NotFound: there is no such job, or not yet an execution of it for this thing.
 
         """
-        answer = self._call("describe_job_execution", "execution", jobId=job_id, thingName=self._settings.thing)
+        answer = self._call(
+            "describe_job_execution", "execution", jobId=job_id, thingName=self._settings.thing
+        )
         return Block("DescribeJobExecutionOutput", answer["execution"])
 
-    def _call(self, operation: str, needed: str | None = None, **parameters: object) -> dict[str, Any]:
+    def _call(
+        self, operation: str, needed: str | None = None, **parameters: object
+    ) -> dict[str, Any]:
         """Call an operation of boto3's; the JSON of its answer, which has the member that it ``needed``."""
         action = "iot:" + "".join(word.title() for word in operation.split("_"))
         exchange = Exchange()
@@ -98,7 +106,9 @@ class ControlPlane:
         try:
             getattr(self._client, operation)(**parameters)
             _check(exchange, needed)
-        except Exception as error:  # besides boto3's own errors, whatever its parsers and libraries stumble over
+        except (
+            Exception
+        ) as error:  # besides boto3's own errors, whatever its parsers and libraries stumble over
             raise self._failure(action, error, exchange) from error
         return exchange.answer
 
@@ -108,12 +118,17 @@ class ControlPlane:
 
 
 def _job_block(title: str, job_id: str, answer: dict[str, Any]) -> Block:
-    return Block(title, {"description": answer.get("description"), "jobArn": answer["jobArn"], "jobId": job_id})
+    return Block(
+        title,
+        {"description": answer.get("description"), "jobArn": answer["jobArn"], "jobId": job_id},
+    )
 
 
 def _check(exchange: Exchange, needed: str | None) -> None:
     """Raise `NotAsDocumented` if an answer lacks what AWS IoT never leaves out."""
-    found = exchange.answer.get(needed) if needed else exchange.request_id  # DeleteJob's answer is empty
+    found = (
+        exchange.answer.get(needed) if needed else exchange.request_id
+    )  # DeleteJob's answer is empty
     if needed == "execution":
         found = found.get("status") if isinstance(found, dict) else None
     if not (isinstance(found, str) and found):
@@ -129,7 +144,10 @@ def _watched_client(settings: Settings) -> Any:
         timeout=settings.timeout,
     )
     # There is no other way to keep an answer within bounds than to read it in botocore's place.
-    client.meta.events.register("before-send.iot", functools.partial(send, client._endpoint.http_session))  # noqa: SLF001
+    client.meta.events.register(
+        "before-send.iot",
+        functools.partial(send, client._endpoint.http_session),  # noqa: SLF001
+    )
     return client
 
 

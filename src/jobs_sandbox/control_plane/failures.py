@@ -27,7 +27,11 @@ class _Words(NamedTuple):
 
 
 def explain(
-    action: str, error: Exception, settings: Settings, attempts: Sequence[bool], hidden: Iterable[str]
+    action: str,
+    error: Exception,
+    settings: Settings,
+    attempts: Sequence[bool],
+    hidden: Iterable[str],
 ) -> RequestFailed:
     """The failure of an action, in words, none of which is one of the ``hidden``.
 
@@ -43,7 +47,9 @@ def explain(
         return _from_service(action, error, attempts, hidden)
     words = _of(error)
     uncertain = any(attempts)
-    outcome = "; its outcome is unknown" if uncertain and not action.startswith("iot:Describe") else ""
+    outcome = (
+        "; its outcome is unknown" if uncertain and not action.startswith("iot:Describe") else ""
+    )
     said = {"action": action, "words": redact(_text(error), hidden), "outcome": outcome}
     places = {"region": settings.region, "where": settings.control_plane}
     return RequestFailed(
@@ -95,10 +101,17 @@ _OTHER = _Words(
 _RAISED: tuple[tuple[tuple[type[Exception], ...], _Words], ...] = (
     (
         (NotAsDocumented,),
-        _Words(_NO_AWS, _CHECK_BOTH, "{action}: the control plane answered, but not as AWS IoT does: {words}{outcome}"),
+        _Words(
+            _NO_AWS,
+            _CHECK_BOTH,
+            "{action}: the control plane answered, but not as AWS IoT does: {words}{outcome}",
+        ),
     ),
     ((CodeNeeded,), _CODE_NEEDED),
-    ((boto.NoCredentialsError, boto.PartialCredentialsError, boto.CredentialRetrievalError), _NO_CREDENTIALS),
+    (
+        (boto.NoCredentialsError, boto.PartialCredentialsError, boto.CredentialRetrievalError),
+        _NO_CREDENTIALS,
+    ),
     (
         (boto.ProfileNotFound,),
         _Words(
@@ -137,9 +150,13 @@ _RAISED: tuple[tuple[tuple[type[Exception], ...], _Words], ...] = (
 
 
 def _of(error: Exception) -> _Words:
-    if isinstance(error, boto.HTTPClientError) and isinstance(error.kwargs.get("error"), ValueError):
+    if isinstance(error, boto.HTTPClientError) and isinstance(
+        error.kwargs.get("error"), ValueError
+    ):
         return _NO_HEADER if "Invalid header value" in str(error) else _NO_URL
-    if isinstance(error, boto.EndpointConnectionError) and _HERE.match(error.kwargs["endpoint_url"]):
+    if isinstance(error, boto.EndpointConnectionError) and _HERE.match(
+        error.kwargs["endpoint_url"]
+    ):
         return _ENDED
     return next((words for kinds, words in _RAISED if isinstance(error, kinds)), _OTHER)
 
@@ -147,12 +164,16 @@ def _of(error: Exception) -> _Words:
 def _text(error: Exception) -> str:
     """What an exception says, and the reason that a proxy gave."""
     cause = error.kwargs.get("error") if isinstance(error, boto.BotoCoreError) else error
-    if isinstance(error, ResponseParserError):  # it would quote the answer, perhaps one of STS, with new credentials
+    if isinstance(
+        error, ResponseParserError
+    ):  # it would quote the answer, perhaps one of STS, with new credentials
         return "an answer that cannot be read"
     if isinstance(cause, UnicodeError):  # it would quote a character, perhaps of a secret
         return "a character that is not allowed there"
     reason = getattr(cause, "original_error", None)
-    return (str(error) or type(error).__name__) + (f" ({reason})" if isinstance(reason, OSError) else "")
+    return (str(error) or type(error).__name__) + (
+        f" ({reason})" if isinstance(reason, OSError) else ""
+    )
 
 
 _EXPIRED = _Words(
@@ -190,16 +211,17 @@ _BY_CODE = {
 }
 
 
-def _from_service(action: str, error: Any, attempts: Sequence[bool], hidden: Iterable[str]) -> RequestFailed:
+def _from_service(
+    action: str, error: Any, attempts: Sequence[bool], hidden: Iterable[str]
+) -> RequestFailed:
     """Explain a refusal, by the service or by what answers in its place."""
     told = error.response.get("Error", {})
     code, message = (redact(str(told.get(name) or ""), hidden) for name in ("Code", "Message"))
     said = f"{action} failed: {': '.join(filter(None, (code, message)))}"
     uncertain = any(attempts)
     if code == "ResourceAlreadyExistsException":
-        arn = redact(str(error.response.get("resourceArn") or ""), hidden)
         next_step = "choose another job id, or delete that job first."
-        return AlreadyExists(said, next_step=next_step, retried=uncertain, job_arn=arn)
+        return AlreadyExists(said, next_step=next_step, uncertain=uncertain)
     if code == "ResourceNotFoundException":
         cause = "another id, region or account than it was created with; or it has been deleted"
         next_step = "get-pending-job-executions shows the jobs that this thing has to do."

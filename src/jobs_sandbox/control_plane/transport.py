@@ -16,7 +16,7 @@ import urllib3
 from botocore import exceptions as boto
 from botocore.awsrequest import AWSResponse
 
-from jobs_sandbox.core import json_text
+from jobs_sandbox.core.text import parse_json
 
 _CHUNK = 1 << 16
 _LARGEST = 1 << 20  # bytes; what AWS IoT answers is some kB at most
@@ -69,18 +69,24 @@ def send(session: Any, request: Any, **_: object) -> AWSResponse:
         exchange.attempts[-1] = not _never_left(error)
         raise
     status = response.status_code
-    exchange.attempts[-1] = not HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.INTERNAL_SERVER_ERROR
+    exchange.attempts[-1] = (
+        not HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.INTERNAL_SERVER_ERROR
+    )
     body = _read(response.raw)
     if status < HTTPStatus.MULTIPLE_CHOICES:
         exchange.request_id = response.headers.get("x-amzn-RequestId", "")
         exchange.answer, left = _object(body), b""
     else:
         left = _error(body, status)
-    return AWSResponse(response.url, status, response.headers, SimpleNamespace(stream=lambda: [left]))
+    return AWSResponse(
+        response.url, status, response.headers, SimpleNamespace(stream=lambda: [left])
+    )
 
 
 def _credentials(headers: Any) -> set[str]:
-    values = [value.decode("latin-1") if isinstance(value, bytes) else value for value in headers.values()]
+    values = [
+        value.decode("latin-1") if isinstance(value, bytes) else value for value in headers.values()
+    ]
     key_ids = {found[1] for value in values if (found := re.search(r"Credential=([^/]*)/", value))}
     token = headers.get("X-Amz-Security-Token", "")
     return key_ids | {token.decode("latin-1") if isinstance(token, bytes) else token}
@@ -89,7 +95,9 @@ def _credentials(headers: Any) -> set[str]:
 def _never_left(error: boto.BotoCoreError) -> bool:
     """Whether an attempt that ended so cannot have reached the service."""
     cause = error.kwargs.get("error")
-    if isinstance(error, boto.SSLError):  # a certificate is refused at once; what else happens to TLS may happen later
+    if isinstance(
+        error, boto.SSLError
+    ):  # a certificate is refused at once; what else happens to TLS may happen later
         cause = next(iter(cause.args), None)
     elif isinstance(error, boto.ConnectionError):
         return True
@@ -112,7 +120,7 @@ def _read(raw: Any) -> bytes:
 
 def _object(body: bytes) -> dict[str, Any]:
     try:
-        found = json_text.loads(body) if body.strip() else {}
+        found = parse_json(body) if body.strip() else {}
     except ValueError as error:
         raise NotAsDocumented("no JSON") from error
     if not isinstance(found, dict):
@@ -123,10 +131,12 @@ def _object(body: bytes) -> dict[str, Any]:
 def _error(body: bytes, status: int) -> bytes:
     """An error's document, reduced to the strings that botocore's parser expects; with a message, if it has none."""
     try:
-        found = json_text.loads(body)
+        found = parse_json(body)
     except ValueError:
         found = None
     words = {"message": responses.get(status, "")}
     if isinstance(found, dict):
-        words |= {name: value[:_LONGEST_WORDS] for name, value in found.items() if isinstance(value, str)}
+        words |= {
+            name: value[:_LONGEST_WORDS] for name, value in found.items() if isinstance(value, str)
+        }
     return json.dumps(words).encode()

@@ -1,23 +1,51 @@
-"""What is shown: blocks, and the titles that the program itself gives. Pure."""
+"""What is shown: blocks and their titles."""
 
 from typing import Any, NamedTuple
 
+# Answers of the control plane
+CREATE_JOB = "CreateJobOutput"
+DELETE_JOB = "DeleteJobOutput"
+CANCEL_JOB = "CancelJobOutput"
+JOB_EXECUTION = "DescribeJobExecutionOutput"
+
+# Answers of the data plane
+GET_PENDING = "GetPendingJobExecutionsResponse"
+START_NEXT = "StartNextJobExecutionResponse"
+DESCRIBE = "DescribeJobExecutionResponse"
+UPDATE = "UpdateJobExecutionResult"
+REJECTED = "Service Request Rejected"
+
+# Events
 CHANGED = "JobExecutionsChangedEvent"
 NEXT_CHANGED = "NextJobExecutionChangedEvent"
-REJECTED = "Service Request Rejected"
-MISSED = "MissedChanges"
-STREAM_TOPICS = {CHANGED: "notify", NEXT_CHANGED: "notify-next"}
-"""The streams' events, and where below ``$aws/things/<thing>/jobs/`` they are published."""
+EVENTS = (CHANGED, NEXT_CHANGED)
+
+# The program's own
+CONNECTION = "Connection"
+HELP = "Help"
+
+TOPICS = {
+    GET_PENDING: "get",
+    START_NEXT: "start-next",
+    DESCRIBE: "*/get",
+    UPDATE: "*/update",
+    CHANGED: "notify",
+    NEXT_CHANGED: "notify-next",
+}
+"""The MQTT topic of each request and event below ``$aws/things/<thing>/jobs/``, with ``*`` for the job id.
+
+https://docs.aws.amazon.com/iot/latest/developerguide/jobs-mqtt-api.html
+"""
 
 
 class Block(NamedTuple):
-    """What a service said: an answer or an event.
+    """An answer or an event of a service, or something the program shows in the same form.
 
     Attributes:
-        title: the name of its shape, as its header shows it.
-        body: its JSON, in the service's own field names; None when it cannot be understood.
-        payload: its bytes as they came over MQTT, shown when the body is None or cannot be laid out.
-        note: a line about it for the user, or ``""``.
+        title: the name of its shape, shown in its header.
+        body: its JSON, with the service's field names; None if it cannot be parsed.
+        payload: its bytes as they came over MQTT, shown if the body is None.
+        note: one line about it for the user, or ``""``.
 
     """
 

@@ -1,7 +1,6 @@
-"""Facts about AWS IoT Jobs: statuses, names and limits."""
+"""Facts about AWS IoT things and jobs: statuses, names and limits."""
 
 import re
-from typing import TypeGuard
 
 PENDING = ("QUEUED", "IN_PROGRESS")
 TERMINAL = ("SUCCEEDED", "FAILED", "TIMED_OUT", "REJECTED", "REMOVED", "CANCELED")
@@ -19,8 +18,14 @@ DOCUMENT_LIMIT = 32_768
 """Bytes in a job document, at most (https://docs.aws.amazon.com/iot/latest/apireference/API_CreateJob.html)."""
 
 _JOB_ID = re.compile("[a-zA-Z0-9_-]{1,64}")
+_THING_NAME = re.compile("[a-zA-Z0-9:_-]{1,128}")
 
 
-def is_job_id(value: object) -> TypeGuard[str]:
-    """Whether a value is a job id as CreateJob takes it. Nothing else is remembered, sent or shown as one."""
-    return isinstance(value, str) and _JOB_ID.fullmatch(value) is not None
+def is_job_id(text: str) -> bool:
+    """Whether CreateJob takes a text as a job id."""
+    return _JOB_ID.fullmatch(text) is not None
+
+
+def is_thing_name(text: str) -> bool:
+    """Whether CreateThing takes a text as a thing name."""
+    return _THING_NAME.fullmatch(text) is not None

@@ -1,22 +1,23 @@
-"""What the commands and the session need of the outside: both planes, as Protocols. Knows no SDK."""
+"""What the commands and the session need of everything else."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from jobs_sandbox.core.blocks import Block
+from jobs_sandbox.core.errors import SandboxError
 
-Deliver = Callable[[Block], None]
-"""Takes the block of an answer, on the event loop, in the very callback in which the answer arrived.
+Show = Callable[[Block], None]
+"""Shows the answer to a request. It is called on the event loop, in the callback in which the answer arrived.
 
-So blocks are shown in the order of their arrival: whoever awaits the request wakes up later.
+So blocks are shown in the order of arrival: a task that awaits the request wakes later.
 """
 
 
 class ControlPlane(Protocol):
-    """What a fleet operator does; each call blocks, and may raise `RequestFailed`."""
+    """What a fleet operator does. Each call blocks and may raise `RequestFailed`."""
 
     def ensure_thing(self) -> bool:
-        """DescribeThing, and CreateThing if there is none; True if it had to be created."""
+        """DescribeThing, and CreateThing if there is no such thing; True if it was created."""
 
     def create_job(self, job_id: str, document: str) -> Block:
         """CreateJob."""
@@ -28,7 +29,7 @@ class ControlPlane(Protocol):
         """CancelJob."""
 
     def describe_job_execution(self, job_id: str) -> Block:
-        """DescribeJobExecution: the ``execution`` of the answer, as the control plane sees this thing's execution.
+        """DescribeJobExecution: the ``execution`` of the answer.
 
         Raises `NotFound` while there is no such job, or no execution of it for this thing.
         """
@@ -37,23 +38,26 @@ class ControlPlane(Protocol):
 class DataPlane(Protocol):
     """What a device does, over MQTT.
 
-    Each call sends one request and waits for its answer. ``deliver`` is called once with the answer's block, be it the
-    response or the rejection, in the callback that matched it: before the call returns or raises `Rejected`, or, when
-    the call has failed with an ``uncertain`` `RequestFailed` for want of an answer, whenever the answer comes after
-    all. ``fields`` are optional request fields, in AWS's own names.
+    Each call sends one request and waits for its answer; the caller bounds the wait. ``show`` is called once with the
+    block of the answer, a response or a rejection, before the call returns or raises `Rejected`. ``fields`` are
+    optional request fields, in AWS's names. A call may raise `RequestFailed`.
     """
 
-    async def get_pending_job_executions(self, deliver: Deliver) -> Block:
+    async def get_pending_job_executions(self, show: Show) -> Block:
         """GetPendingJobExecutions."""
 
-    async def start_next_pending_job_execution(self, deliver: Deliver, fields: Mapping[str, Any]) -> Block:
+    async def start_next_pending_job_execution(
+        self, show: Show, fields: Mapping[str, Any]
+    ) -> Block:
         """StartNextPendingJobExecution."""
 
-    async def describe_job_execution(self, deliver: Deliver, job_id: str, fields: Mapping[str, Any]) -> Block:
+    async def describe_job_execution(
+        self, show: Show, job_id: str, fields: Mapping[str, Any]
+    ) -> Block:
         """DescribeJobExecution."""
 
     async def update_job_execution(
-        self, deliver: Deliver, job_id: str, status: str, fields: Mapping[str, Any]
+        self, show: Show, job_id: str, status: str, fields: Mapping[str, Any]
     ) -> Block:
         """UpdateJobExecution."""
 
@@ -62,23 +66,45 @@ class Device(Protocol):
     """The process of the device under test."""
 
     async def start(self) -> None:
-        """Start it; raises `RequestFailed` if it cannot be started or runs already."""
+        """Start it; raises `SandboxError` if it cannot be started or is running."""
 
     async def stop(self) -> None:
-        """Kill it, as a power cut would."""
+        """Kill it, as a power cut would; raises `SandboxError` if it is not running."""
 
 
 class Listener(Protocol):
     """Receives what the data plane sees, on the event loop; no method blocks or raises."""
 
     def event(self, block: Block) -> None:
-        """A stream's event, or a message that could not be matched to a request, with a note."""
+        """An event of a stream, or a message that matches no request, with a note."""
 
     def caught_up(self, pending: Block) -> None:
-        """What is pending now that the connection is back: a GetPendingJobExecutionsResponse."""
+        """After a reconnect without the old session: the GetPendingJobExecutionsResponse."""
 
     def connection(self, state: str, message: str) -> None:
-        """The connection is now ``connected``, ``reconnecting`` or ``stopped``; the message, if any, says why."""
+        """The connection is ``connected``, ``reconnecting`` or ``stopped``; the message, if any, says why."""
 
     def warning(self, message: str) -> None:
         """Something else that the user should know."""
+
+
+class Output(Protocol):
+    """Where blocks and messages go; no method blocks."""
+
+    def response(self, block: Block) -> None:
+        """Show the answer to a request."""
+
+    def rejected(self, block: Block) -> None:
+        """Show that the service rejected a request."""
+
+    def event(self, block: Block) -> None:
+        """Show an event."""
+
+    def error(self, error: SandboxError) -> None:
+        """Report a failure."""
+
+    def warning(self, message: str) -> None:
+        """Report something that the user should know."""
+
+    def notice(self, message: str) -> None:
+        """Report what the program does."""

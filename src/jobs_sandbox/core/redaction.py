@@ -11,7 +11,9 @@ _KEY_ID = re.compile(
 )  # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_identifiers.html
 _KEY_ID_SHOWN = 4  # characters at its end: enough to tell one key from another
 _SECRET_NAME = re.compile(r"aws_\w*(key|token|secret)\w*", re.IGNORECASE)
-_USER = re.compile(r"(?<=://)|(?<![^='\"/:])[^='\"/:]+:(?!//)")  # where the user part of a URL begins
+_USER = re.compile(
+    r"(?<=://)|(?<![^='\"/:])[^='\"/:]+:(?!//)"
+)  # where the user part of a URL begins
 _URL_NAME = re.compile(r"\w+_proxy|(aws_)?endpoint_url\w*", re.IGNORECASE)
 
 
@@ -37,7 +39,11 @@ def secrets(settings: Mapping[str, object]) -> Iterator[str]:
     for name, value in settings.items():
         if isinstance(value, str) and _URL_NAME.fullmatch(name):
             yield from url_secrets(value)
-        elif isinstance(value, str) and _SECRET_NAME.fullmatch(name) and not name.lower().endswith("_file"):
+        elif (
+            isinstance(value, str)
+            and _SECRET_NAME.fullmatch(name)
+            and not name.lower().endswith("_file")
+        ):
             yield value
         elif isinstance(value, Mapping):
             yield from secrets(value)
@@ -62,7 +68,9 @@ def redact(text: str, hidden: Iterable[str]) -> str:
     forms = {form for secret in hidden for form in _forms(secret)}
     for form in sorted(forms, key=len, reverse=True):
         shown = HIDDEN + form[-_KEY_ID_SHOWN:] if _KEY_ID.fullmatch(form) else HIDDEN
-        pattern = re.escape(form) if len(form) >= _LONG else rf"(?<![\w-]){re.escape(form)}(?![\w-])"
+        pattern = (
+            re.escape(form) if len(form) >= _LONG else rf"(?<![\w-]){re.escape(form)}(?![\w-])"
+        )
         text = re.sub(pattern, lambda _, shown=shown: shown, text)  # type: ignore[misc]
     return without_users(" ".join(text.split()))
 

@@ -1,18 +1,37 @@
-"""The settings of one run: what the command line says, checked, and nothing else."""
+"""The settings of one run, and what a second client needs to connect in the same way."""
 
+import shlex
+import sys
 import uuid
-from typing import NamedTuple
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from jobs_sandbox.core.redaction import without_user
 
 
 def new_client_id(owner: str = "") -> str:
-    """A client id that the shipped device policy allows to connect: ``test-<owner><uuid4>``."""
+    """A client id that the shipped device policy allows: ``test-<owner><uuid4>``."""
     return f"test-{owner}{uuid.uuid4()}"
 
 
 class Settings(NamedTuple):
-    """One run's settings; ``timeout`` is in seconds, paths are as the user wrote them."""
+    """One run's settings.
+
+    Attributes:
+        endpoint, port: of MQTT.
+        cert, key, ca_file: paths of PEM files; without a CA file, the system's trust store.
+        region: the AWS region.
+        thing: the thing's name.
+        client_id: the MQTT client id.
+        profile: the AWS profile for the control plane, or boto3's own choice.
+        endpoint_url: the control plane's URL, or boto3's own choice.
+        timeout: seconds that connecting and each request may take.
+        environment: with ``--local``, the operator's credentials, region and endpoint as ``AWS_…`` variables: they
+            are used instead of everything boto3 would find. Otherwise empty.
+
+    """
 
     endpoint: str
     cert: str
@@ -25,8 +44,55 @@ class Settings(NamedTuple):
     profile: str | None = None
     endpoint_url: str | None = None
     timeout: float = 5
+    environment: Mapping[str, str] = MappingProxyType({})
 
     @property
     def control_plane(self) -> str:
-        """Where the control plane is, to show: an endpoint URL without its user part, or AWS's own."""
+        """The control plane as messages name it: its URL without a user part, or AWS's own."""
         return without_user(self.endpoint_url) if self.endpoint_url else f"AWS IoT in {self.region}"
+
+
+def connection_fields(settings: Settings) -> dict[str, Any]:
+    """What a second client needs.
+
+    Returns:
+        ``endpoint``, ``port``, ``ca_file``, ``cert``, ``key``, ``region``, ``thing``, ``client_id`` (this client's;
+        a second one needs another), ``endpoint_url`` and ``environment``, as far as they are set, and ``command``: a
+        command line of this program to paste.
+
+    """
+    endpoint_url = settings.endpoint_url and without_user(settings.endpoint_url)
+    options = {
+        "--port": str(settings.port),
+        "--ca-file": settings.ca_file,
+        "--profile": settings.profile,
+        "--endpoint-url": endpoint_url,
+    }
+    arguments = [settings.endpoint, settings.cert, settings.key, settings.region]
+    arguments += [word for name, value in options.items() if value for word in (name, value)]
+    if settings.thing.startswith("-"):
+        arguments.append("--")  # so that the name is not read as an option
+    fields = {
+        "endpoint": settings.endpoint,
+        "port": settings.port,
+        "ca_file": settings.ca_file,
+        "cert": settings.cert,
+        "key": settings.key,
+        "region": settings.region,
+        "thing": settings.thing,
+        "client_id": settings.client_id,
+        "endpoint_url": endpoint_url,
+        "environment": dict(settings.environment),
+        "command": f"{_this_program()} {shlex.join([*arguments, settings.thing])}",
+    }
+    return {name: value for name, value in fields.items() if value}
+
+
+def _this_program() -> str:
+    """The command that runs this program from any folder, also outside its virtual environment."""
+    script = Path(sys.executable).with_name("jobs-sandbox")
+    return (
+        shlex.quote(str(script))
+        if script.exists()
+        else f"{shlex.quote(sys.executable)} -m jobs_sandbox"
+    )

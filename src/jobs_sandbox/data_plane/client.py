@@ -19,15 +19,21 @@ from awscrt.exceptions import AwsCrtError
 from awscrt.mqtt_request_response import ClientOptions
 from awsiot import iotjobs, mqtt5_client_builder
 
-from jobs_sandbox.core.blocks import REJECTED, STREAM_TOPICS, Block
-from jobs_sandbox.core.protocols import Deliver, Listener
+from jobs_sandbox.core.blocks import EVENTS, REJECTED, TOPICS, Block
+from jobs_sandbox.core.protocols import Listener, Show
 from jobs_sandbox.core.settings import Settings
 from jobs_sandbox.data_plane.connection_log import Connection
 from jobs_sandbox.data_plane.diagnosis import explain_connection
 from jobs_sandbox.data_plane.failures import connection_cause, error_name, not_built, not_connected
 from jobs_sandbox.data_plane.nodelay import send_at_once
 from jobs_sandbox.data_plane.payloads import to_block
-from jobs_sandbox.data_plane.requests import DESCRIBE_EXECUTION, GET_PENDING, START, UPDATE_EXECUTION, Requests
+from jobs_sandbox.data_plane.requests import (
+    DESCRIBE_EXECUTION,
+    GET_PENDING,
+    START,
+    UPDATE_EXECUTION,
+    Requests,
+)
 from jobs_sandbox.data_plane.streams import Streams
 
 # Silence is noticed within 15 s: a ping after 10 s without traffic, and 5 s to answer it. AWS IoT may insist on
@@ -41,7 +47,7 @@ _SESSION_EXPIRY = 3600
 # The SDK subscribes for each request and unsubscribes after its answer. AWS IoT allows 50 subscriptions a connection.
 _SUBSCRIPTIONS = 10
 _STOP_TIMEOUT = 1.0  # seconds
-_EVENTS = {topic: title for title, topic in STREAM_TOPICS.items()}
+_EVENTS = {TOPICS[title]: title for title in EVENTS}
 
 
 class DataPlane:
@@ -57,7 +63,9 @@ class DataPlane:
         self._connection = Connection(listener.connection)
         self._loop = asyncio.get_running_loop()
         self._on_loop = partial(_handing_over, self._loop)
-        self._started: asyncio.Future[tuple[Any, Any]] = self._loop.create_future()  # its error, if any, and CONNACK
+        self._started: asyncio.Future[tuple[Any, Any]] = (
+            self._loop.create_future()
+        )  # its error, if any, and CONNACK
         self._stopped: asyncio.Future[None] = self._loop.create_future()
         self._mqtt: Any = None
         self._jobs: Any = None
@@ -98,16 +106,25 @@ class DataPlane:
                 on_lifecycle_connection_success=self._on_loop(self._on_connected),
                 on_lifecycle_connection_failure=self._on_loop(self._on_failure),
                 on_lifecycle_disconnection=self._on_loop(
-                    lambda data: self._connection.lost(connection_cause(data.exception, data.disconnect_packet))
+                    lambda data: self._connection.lost(
+                        connection_cause(data.exception, data.disconnect_packet)
+                    )
                 ),
                 on_lifecycle_stopped=self._on_loop(lambda _: self._stopped.set_result(None)),
             )
             self._jobs = _jobs_client(self._mqtt, settings)
         except (AwsCrtError, OSError, RuntimeError, ValueError) as error:
             raise not_built(settings, error) from error
-        self._requests = Requests(self._mqtt, self._connection, settings.timeout, listener.event, on_loop=self._on_loop)
+        self._requests = Requests(
+            self._mqtt, self._connection, settings.timeout, listener.event, on_loop=self._on_loop
+        )
         self._streams = Streams(
-            self._jobs, settings, self._connection, listener.warning, catch_up=self._catch_up, on_loop=self._on_loop
+            self._jobs,
+            settings,
+            self._connection,
+            listener.warning,
+            catch_up=self._catch_up,
+            on_loop=self._on_loop,
         )
 
     async def _connect(self) -> None:
@@ -123,34 +140,48 @@ class DataPlane:
 
     # Requests
 
-    async def get_pending_job_executions(self, deliver: Deliver) -> Block:
+    async def get_pending_job_executions(self, deliver: Show) -> Block:
         """All executions of this thing that are not terminal (GetPendingJobExecutions)."""
         return await self._get_pending(deliver)
 
-    async def start_next_pending_job_execution(self, deliver: Deliver, fields: Mapping[str, Any]) -> Block:
+    async def start_next_pending_job_execution(
+        self, deliver: Show, fields: Mapping[str, Any]
+    ) -> Block:
         """Start the next queued execution, or get the one in progress (StartNextPendingJobExecution)."""
-        request = iotjobs.StartNextPendingJobExecutionRequest(thing_name=self._settings.thing, **_attributes(fields))
-        return await self._requests.send(START, self._jobs.start_next_pending_job_execution, request, deliver)
+        request = iotjobs.StartNextPendingJobExecutionRequest(
+            thing_name=self._settings.thing, **_attributes(fields)
+        )
+        return await self._requests.send(
+            START, self._jobs.start_next_pending_job_execution, request, deliver
+        )
 
-    async def describe_job_execution(self, deliver: Deliver, job_id: str, fields: Mapping[str, Any]) -> Block:
+    async def describe_job_execution(
+        self, deliver: Show, job_id: str, fields: Mapping[str, Any]
+    ) -> Block:
         """The thing's execution of a job, or of the next one, ``$next`` (DescribeJobExecution)."""
         request = iotjobs.DescribeJobExecutionRequest(
             thing_name=self._settings.thing, job_id=job_id, **_attributes(fields)
         )
-        return await self._requests.send(DESCRIBE_EXECUTION, self._jobs.describe_job_execution, request, deliver)
+        return await self._requests.send(
+            DESCRIBE_EXECUTION, self._jobs.describe_job_execution, request, deliver
+        )
 
     async def update_job_execution(
-        self, deliver: Deliver, job_id: str, status: str, fields: Mapping[str, Any]
+        self, deliver: Show, job_id: str, status: str, fields: Mapping[str, Any]
     ) -> Block:
         """Set the status of this thing's execution of a job (UpdateJobExecution)."""
         request = iotjobs.UpdateJobExecutionRequest(
             thing_name=self._settings.thing, job_id=job_id, status=status, **_attributes(fields)
         )
-        return await self._requests.send(UPDATE_EXECUTION, self._jobs.update_job_execution, request, deliver)
+        return await self._requests.send(
+            UPDATE_EXECUTION, self._jobs.update_job_execution, request, deliver
+        )
 
-    def _get_pending(self, deliver: Deliver) -> "asyncio.Future[Block]":
+    def _get_pending(self, deliver: Show) -> "asyncio.Future[Block]":
         request = iotjobs.GetPendingJobExecutionsRequest(thing_name=self._settings.thing)
-        return self._requests.send(GET_PENDING, self._jobs.get_pending_job_executions, request, deliver)
+        return self._requests.send(
+            GET_PENDING, self._jobs.get_pending_job_executions, request, deliver
+        )
 
     def _catch_up(self) -> None:
         """Ask once what is pending: it shows what changed while nobody listened."""
@@ -161,7 +192,9 @@ class DataPlane:
 
         def answered(pending: "asyncio.Future[Block]") -> None:
             if error := pending.exception():
-                self._listener.warning(f"what changed while the connection was down is not known: {error}")
+                self._listener.warning(
+                    f"what changed while the connection was down is not known: {error}"
+                )
 
         self._get_pending(deliver).add_done_callback(answered)
 
@@ -187,11 +220,15 @@ class DataPlane:
         if self._started.done():
             self._connection.failed(connection_cause(data.exception, data.connack_packet))
         else:
-            self._connection.closing = True  # the start has failed: the SDK's further attempts are no news
+            self._connection.closing = (
+                True  # the start has failed: the SDK's further attempts are no news
+            )
             self._started.set_result((data.exception, data.connack_packet))
 
 
-def _handing_over(loop: asyncio.AbstractEventLoop, handler: Callable[..., None]) -> Callable[..., None]:
+def _handing_over(
+    loop: asyncio.AbstractEventLoop, handler: Callable[..., None]
+) -> Callable[..., None]:
     """What the SDK is given to call, on its own threads, so that ``handler`` runs on the loop."""
 
     def hand_over(*arguments: Any) -> None:
@@ -226,7 +263,7 @@ def _mqtt_client(settings: Settings, **callbacks: Callable[..., None]) -> Any:
 def _jobs_client(mqtt: Any, settings: Settings) -> Any:
     options = ClientOptions(
         max_request_response_subscriptions=_SUBSCRIPTIONS,
-        max_streaming_subscriptions=len(STREAM_TOPICS),
+        max_streaming_subscriptions=len(EVENTS),
         operation_timeout_in_seconds=math.ceil(settings.timeout),
     )
     return iotjobs.IotJobsClientV2(mqtt, options)
@@ -234,4 +271,7 @@ def _jobs_client(mqtt: Any, settings: Settings) -> Any:
 
 def _attributes(fields: Mapping[str, Any]) -> dict[str, Any]:
     """AWS's names of fields → the SDK's: ``statusDetails`` → ``status_details``."""
-    return {re.sub("[A-Z]", lambda capital: f"_{capital[0].lower()}", name): value for name, value in fields.items()}
+    return {
+        re.sub("[A-Z]", lambda capital: f"_{capital[0].lower()}", name): value
+        for name, value in fields.items()
+    }

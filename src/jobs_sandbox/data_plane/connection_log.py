@@ -23,7 +23,9 @@ class Connection:
 
     """
 
-    def __init__(self, tell: Callable[[str, str], None], clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, tell: Callable[[str, str], None], clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._tell = tell
         self._clock = clock
         self.up = False
@@ -47,7 +49,11 @@ class Connection:
         self._streak += 1
         self._told = _is_power_of_two(self._streak) or cause not in self._loss_causes
         self._loss_causes.add(cause)
-        again = f" ({self._streak} times in {now - self._streak_began:.0f} s)" if self._streak > 1 else ""
+        again = (
+            f" ({self._streak} times in {now - self._streak_began:.0f} s)"
+            if self._streak > 1
+            else ""
+        )
         self.up, self.cause, self._since = False, cause, now
         self.losses += 1
         self._attempts = 0
@@ -66,7 +72,10 @@ class Connection:
         elif self._attempts >= _STILL_TRYING and _is_power_of_two(self._attempts):
             self._told = True
             lasted = self._clock() - self._since
-            self._say("reconnecting", f"still down after {self._attempts} attempts in {lasted:.0f} s: {cause}")
+            self._say(
+                "reconnecting",
+                f"still down after {self._attempts} attempts in {lasted:.0f} s: {cause}",
+            )
 
     def restored(self) -> None:
         """The connection stands, for the first time or again."""

@@ -19,16 +19,25 @@ from jobs_sandbox.core.threads import in_thread
 
 T = TypeVar("T")
 _TIMEOUT = 2.0  # seconds, for each step of a diagnosis
-_LARGEST = 2**23  # bytes of a PEM file; the trust store of a whole system has a quarter of a million
+_LARGEST = (
+    2**23
+)  # bytes of a PEM file; the trust store of a whole system has a quarter of a million
 _PEM_LABEL = re.compile(rb"^-----BEGIN ([A-Z0-9 ]+)-----", re.MULTILINE)
-_NO_PAIR = ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "NO_CERTIFICATE_ASSIGNED")  # the last: one RSA, the other EC
+_NO_PAIR = (
+    "KEY_VALUES_MISMATCH",
+    "KEY_TYPE_MISMATCH",
+    "NO_CERTIFICATE_ASSIGNED",
+)  # the last: one RSA, the other EC
 _OUT_OF_DATE, _ANOTHER_NAME = (9, 10), (62, 64)  # OpenSSL's X509_V_ERR_…
 _ENCRYPTED = re.compile(
-    rb"^-----BEGIN (ENCRYPTED PRIVATE KEY|[A-Z ]*PRIVATE KEY-----\s+Proc-Type: *4, *ENCRYPTED)", re.MULTILINE
+    rb"^-----BEGIN (ENCRYPTED PRIVATE KEY|[A-Z ]*PRIVATE KEY-----\s+Proc-Type: *4, *ENCRYPTED)",
+    re.MULTILINE,
 )
 _THIS_MACHINE = ("127.0.0.1", "localhost", "::1")
 _DAMAGED = "a file that was cut short or changed"
-_DESCRIBE_ENDPOINT = "`aws iot describe-endpoint --endpoint-type iot:Data-ATS` prints the endpoint of your account."
+_DESCRIBE_ENDPOINT = (
+    "`aws iot describe-endpoint --endpoint-type iot:Data-ATS` prints the endpoint of your account."
+)
 _CHECK_PORT = "AWS IoT Core speaks MQTT over TLS on 8883; check the host and --port."
 
 
@@ -57,7 +66,9 @@ def check_files(settings: Settings) -> str:
 
 def _read(role: str, path: str, endpoint: str) -> bytes:
     try:
-        if not stat.S_ISREG(os.stat(path).st_mode):  # reading a pipe would wait, and leave nothing for the SDK
+        if not stat.S_ISREG(
+            os.stat(path).st_mode
+        ):  # reading a pipe would wait, and leave nothing for the SDK
             raise OSError("it is a folder, a pipe or a device")
         with open(path, "rb") as file:
             content = file.read(_LARGEST + 1)
@@ -78,7 +89,13 @@ def _read(role: str, path: str, endpoint: str) -> bytes:
 def _check_pem(role: str, path: str, wanted: str, content: bytes) -> None:
     labels = [label.decode() for label in _PEM_LABEL.findall(content)]
     if not any(label.endswith(wanted) for label in labels):
-        holds = f"holds {labels[0]}, not {wanted}" if labels else "is no PEM file" if content else "is empty"
+        holds = (
+            f"holds {labels[0]}, not {wanted}"
+            if labels
+            else "is no PEM file"
+            if content
+            else "is empty"
+        )
         raise StartError(
             f"the {role} file {path} {holds}",
             cause="another file than the one meant (certificate and key swapped?), or DER instead of PEM",
@@ -89,7 +106,9 @@ def _check_pem(role: str, path: str, wanted: str, content: bytes) -> None:
             ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
         except ssl.SSLError as error:
             raise StartError(
-                f"the {role} file {path} is damaged", cause=_DAMAGED, next_step="get it again from where it came."
+                f"the {role} file {path} is damaged",
+                cause=_DAMAGED,
+                next_step="get it again from where it came.",
             ) from error
     elif _ENCRYPTED.search(content):
         raise StartError(
@@ -117,7 +136,9 @@ def _check_pair(settings: Settings) -> None:
 
 def _tls_context(settings: Settings) -> ssl.SSLContext:
     """The same trust and identity that the device connects with."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # not the default one: of late that is stricter than the SDK
+    context = ssl.SSLContext(
+        ssl.PROTOCOL_TLS_CLIENT
+    )  # not the default one: of late that is stricter than the SDK
     if settings.ca_file is None:
         context.load_default_certs()
     else:
@@ -161,18 +182,28 @@ async def _in_time(work: Callable[[], T]) -> T:
 def _unreachable(settings: Settings, where: str, error: OSError) -> StartError:
     cause = "a wrong host or --port, an endpoint that is not running, or a firewall in between"
     if not isinstance(error, ConnectionRefusedError):
-        return StartError(f"{where} cannot be reached: {_words(error)}", cause=cause, next_step=_CHECK_PORT)
+        return StartError(
+            f"{where} cannot be reached: {_words(error)}", cause=cause, next_step=_CHECK_PORT
+        )
     if settings.endpoint in _THIS_MACHINE:
         cause = "the --local that was to be joined has probably ended; or a wrong host or --port"
-    return StartError(f"nothing listens on {where}: {_words(error)}", cause=cause, next_step=_CHECK_PORT)
+    return StartError(
+        f"nothing listens on {where}: {_words(error)}", cause=cause, next_step=_CHECK_PORT
+    )
 
 
-def _explain_tls(settings: Settings, connection: socket.socket, where: str, sdk_word: str) -> StartError:
+def _explain_tls(
+    settings: Settings, connection: socket.socket, where: str, sdk_word: str
+) -> StartError:
     connected = False
     try:
-        with _tls_context(settings).wrap_socket(connection, server_hostname=settings.endpoint) as tls:
+        with _tls_context(settings).wrap_socket(
+            connection, server_hostname=settings.endpoint
+        ) as tls:
             connected = True
-            tls.recv(1)  # TLS 1.3 refuses a client certificate after the handshake; an accepted one: silence
+            tls.recv(
+                1
+            )  # TLS 1.3 refuses a client certificate after the handshake; an accepted one: silence
     except ssl.SSLCertVerificationError as error:
         return _server_refused(settings, error)
     except OSError as error:
@@ -184,9 +215,13 @@ def _explain_tls(settings: Settings, connection: socket.socket, where: str, sdk_
                 next_step=_CHECK_PORT,
             )
         if not isinstance(error, TimeoutError):
-            return _client_refused(settings, f"{where} refused the client certificate {settings.cert}: {reason}")
+            return _client_refused(
+                settings, f"{where} refused the client certificate {settings.cert}: {reason}"
+            )
     if "HANGUP" in sdk_word or "CLOSED" in sdk_word:
-        return _client_refused(settings, f"{where} hung up on the client certificate {settings.cert} ({sdk_word})")
+        return _client_refused(
+            settings, f"{where} hung up on the client certificate {settings.cert} ({sdk_word})"
+        )
     if "TIMEOUT" in sdk_word or not sdk_word:
         what = f"{where} speaks TLS, but did not answer the MQTT connection within {settings.timeout:g} s"
         cause = "a slow or lossy network, or an endpoint that is no MQTT broker"
@@ -248,12 +283,18 @@ def _out_of_date(settings: Settings) -> str:
     judge.check_hostname = False
     judge.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     to_judge, to_device = ssl.MemoryBIO(), ssl.MemoryBIO()
-    asking, answering = judge.wrap_bio(to_judge, to_device), device.wrap_bio(to_device, to_judge, server_side=True)
+    asking, answering = (
+        judge.wrap_bio(to_judge, to_device),
+        device.wrap_bio(to_device, to_judge, server_side=True),
+    )
     for side in (asking, answering, asking):
         try:
             side.do_handshake()
         except ssl.SSLError as error:  # at first, that it waits for the other side
-            if isinstance(error, ssl.SSLCertVerificationError) and error.verify_code in _OUT_OF_DATE:
+            if (
+                isinstance(error, ssl.SSLCertVerificationError)
+                and error.verify_code in _OUT_OF_DATE
+            ):
                 return f"the {error.verify_message}"
     return ""
 

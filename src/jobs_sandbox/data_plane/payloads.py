@@ -4,18 +4,22 @@ from typing import Any
 
 from awsiot import iotjobs
 
-from jobs_sandbox.core import json_text
-from jobs_sandbox.core.blocks import CHANGED, NEXT_CHANGED, REJECTED, Block
-
-PENDING = "GetPendingJobExecutionsResponse"
-START_NEXT = "StartNextJobExecutionResponse"
-DESCRIBE = "DescribeJobExecutionResponse"
-UPDATE = "UpdateJobExecutionResult"
+from jobs_sandbox.core.blocks import (
+    CHANGED,
+    DESCRIBE,
+    GET_PENDING,
+    NEXT_CHANGED,
+    REJECTED,
+    START_NEXT,
+    UPDATE,
+    Block,
+)
+from jobs_sandbox.core.text import parse_json
 
 _MODELS = {
     CHANGED: iotjobs.JobExecutionsChangedEvent,
     NEXT_CHANGED: iotjobs.NextJobExecutionChangedEvent,
-    PENDING: iotjobs.GetPendingJobExecutionsResponse,
+    GET_PENDING: iotjobs.GetPendingJobExecutionsResponse,
     START_NEXT: iotjobs.StartNextJobExecutionResponse,
     DESCRIBE: iotjobs.DescribeJobExecutionResponse,
     UPDATE: iotjobs.UpdateJobExecutionResponse,
@@ -45,7 +49,7 @@ def to_block(title: str, payload: bytes) -> Block:
     """
     body = None
     try:
-        body = json_text.loads(payload, strict=False)
+        body = parse_json(payload, strict=False)
         _MODELS[title].from_payload(body)
     except Exception as error:  # whatever the network sent and the model makes of it
         note = f"not what AWS IoT Jobs documents: {type(error).__name__}: {error}"
@@ -56,7 +60,7 @@ def to_block(title: str, payload: bytes) -> Block:
 def client_token(payload: bytes) -> str | None:
     """The client token in an answer; None where it is missing or unreadable."""
     try:
-        body = json_text.loads(payload, strict=False)
+        body = parse_json(payload, strict=False)
     except ValueError:
         return None
     token = body.get("clientToken") if isinstance(body, dict) else None
@@ -74,5 +78,8 @@ def _with_nulls(title: str, body: dict[str, Any]) -> dict[str, Any]:
 def _sorted(value: Any) -> Any:
     """The same JSON with its keys in alphabetical order, at every level but within a job document."""
     if isinstance(value, dict):
-        return {key: value[key] if key == "jobDocument" else _sorted(value[key]) for key in sorted(value)}
+        return {
+            key: value[key] if key == "jobDocument" else _sorted(value[key])
+            for key in sorted(value)
+        }
     return [_sorted(item) for item in value] if isinstance(value, list) else value

@@ -8,12 +8,13 @@ from typing import Any, NamedTuple
 from awscrt import mqtt5
 from awscrt.exceptions import AwsCrtError
 
-from jobs_sandbox.core.blocks import REJECTED, Block
+from jobs_sandbox.core.blocks import DESCRIBE, REJECTED, START_NEXT, UPDATE, Block
+from jobs_sandbox.core.blocks import GET_PENDING as PENDING
 from jobs_sandbox.core.errors import Rejected, RequestFailed
-from jobs_sandbox.core.protocols import Deliver
+from jobs_sandbox.core.protocols import Show
 from jobs_sandbox.data_plane.connection_log import Connection
 from jobs_sandbox.data_plane.failures import request_failed, unanswered
-from jobs_sandbox.data_plane.payloads import DESCRIBE, PENDING, START_NEXT, UPDATE, client_token, to_block
+from jobs_sandbox.data_plane.payloads import client_token, to_block
 
 _REMEMBERED = 10  # failed requests whose answer may still come
 
@@ -45,7 +46,7 @@ class _Request:
     topic: str
     policy_topic: str
     token: str
-    deliver: Deliver
+    deliver: Show
     answered: "asyncio.Future[Block]"
     mark: int  # of the connection, when it was sent
 
@@ -79,7 +80,7 @@ class Requests:
         self._failed: dict[str, _Request] = {}  # the same; an answer may still come
 
     def send(
-        self, operation: Operation, call: Callable[[Any], Any], request: Any, deliver: Deliver
+        self, operation: Operation, call: Callable[[Any], Any], request: Any, deliver: Show
     ) -> "asyncio.Future[Block]":
         """Send a request of the SDK with a method of the SDK.
 
@@ -96,7 +97,9 @@ class Requests:
         policy_topic = f"$aws/things/{request.thing_name}/jobs/{operation.topic}"
         topic = policy_topic.replace("*", getattr(request, "job_id", ""))
         token = request.client_token  # the SDK has made one
-        sent = _Request(operation.title, topic, policy_topic, token, deliver, answered, self._connection.mark())
+        sent = _Request(
+            operation.title, topic, policy_topic, token, deliver, answered, self._connection.mark()
+        )
         self._in_flight[token] = sent
         # The SDK's own timer takes whole seconds, and runs no more when it believes that the answer has come.
         timer = self._loop.call_later(self._timeout, self._on_timeout, sent)
@@ -109,14 +112,20 @@ class Requests:
         """Take a message from an answer topic: the answer to a request, be it late, or nobody's."""
         operation, _, outcome = topic.rpartition("/")
         rejected = outcome == "rejected"
-        waiting = [it for it in (*self._in_flight.values(), *self._failed.values()) if it.topic == operation]
+        waiting = [
+            it
+            for it in (*self._in_flight.values(), *self._failed.values())
+            if it.topic == operation
+        ]
         # A token is unique, so its bytes tell, even where the JSON around them cannot be read.
         asked = next((it for it in waiting if it.token.encode() in payload), None)
         if asked:
             self._on_answer(asked, to_block(REJECTED if rejected else asked.title, payload))
         elif waiting and client_token(payload) is None:
             note = f"an answer on {topic} that names no request: its clientToken is missing or unreadable"
-            self._on_unmatched(to_block(REJECTED if rejected else waiting[0].title, payload)._replace(note=note))
+            self._on_unmatched(
+                to_block(REJECTED if rejected else waiting[0].title, payload)._replace(note=note)
+            )
 
     def _on_answer(self, request: _Request, block: Block) -> None:
         self._in_flight.pop(request.token, None)
@@ -150,7 +159,9 @@ class Requests:
     def _listen_on(self, request: _Request) -> None:
         """Subscribe for the late answer, by other filters than the SDK's: it unsubscribes from its own now."""
         self._failed[request.token] = request
-        filters = [mqtt5.Subscription(topic, mqtt5.QoS.AT_LEAST_ONCE) for topic in request.answer_topics]
+        filters = [
+            mqtt5.Subscription(topic, mqtt5.QoS.AT_LEAST_ONCE) for topic in request.answer_topics
+        ]
         self._mqtt.subscribe(mqtt5.SubscribePacket(filters))
         if len(self._failed) > _REMEMBERED:
             self._forget(next(iter(self._failed)))

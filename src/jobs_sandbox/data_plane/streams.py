@@ -7,7 +7,7 @@ from typing import Any
 from awscrt.mqtt_request_response import SubscriptionStatusEventType
 from awsiot import ServiceStreamOptions, iotjobs
 
-from jobs_sandbox.core.blocks import CHANGED, NEXT_CHANGED, STREAM_TOPICS
+from jobs_sandbox.core.blocks import CHANGED, EVENTS, NEXT_CHANGED, TOPICS
 from jobs_sandbox.core.errors import StartError
 from jobs_sandbox.core.settings import Settings
 from jobs_sandbox.data_plane.connection_log import Connection
@@ -33,17 +33,22 @@ class Streams:
         self._catch_up = catch_up
         self._on_status = on_loop(self._status_changed)
         self._create = {
-            CHANGED: (jobs.create_job_executions_changed_stream, iotjobs.JobExecutionsChangedSubscriptionRequest),
+            CHANGED: (
+                jobs.create_job_executions_changed_stream,
+                iotjobs.JobExecutionsChangedSubscriptionRequest,
+            ),
             NEXT_CHANGED: (
                 jobs.create_next_job_execution_changed_stream,
                 iotjobs.NextJobExecutionChangedSubscriptionRequest,
             ),
         }
-        self._streams: dict[str, Any] = {}  # a stream that nobody references is collected and goes silent
+        self._streams: dict[
+            str, Any
+        ] = {}  # a stream that nobody references is collected and goes silent
         loop = asyncio.get_running_loop()
         # How each first subscription ended: its refusal, or None.
         self._first: dict[str, asyncio.Future[StartError | None]] = {
-            title: loop.create_future() for title in STREAM_TOPICS
+            title: loop.create_future() for title in EVENTS
         }
         self._resubscribing: set[str] = set()
 
@@ -54,7 +59,7 @@ class Streams:
             StartError: one was refused, or not established within so many seconds.
 
         """
-        for title in STREAM_TOPICS:
+        for title in EVENTS:
             self._open(title)
         await asyncio.wait(self._first.values(), timeout=seconds)
         for title, first in self._first.items():
@@ -75,7 +80,7 @@ class Streams:
         if session_present:
             self._catch_up()
         else:
-            self._resubscribing = set(STREAM_TOPICS)
+            self._resubscribing = set(EVENTS)
 
     def _open(self, title: str) -> None:
         create, request = self._create[title]
@@ -106,7 +111,9 @@ class Streams:
 
     def _refused(self, title: str, error: Any) -> StartError:
         self._streams.pop(title, None)
-        return stream_refused(title, f"$aws/things/{self._settings.thing}/jobs/{STREAM_TOPICS[title]}", error)
+        return stream_refused(
+            title, f"$aws/things/{self._settings.thing}/jobs/{TOPICS[title]}", error
+        )
 
 
 def _ignore(_: object) -> None:

@@ -21,7 +21,9 @@ from jobs_sandbox.device.supervisor import NUMBER_SIZE
 
 LINE_LIMIT = 8192  # bytes; longer lines come in pieces
 TERM_TIMEOUT = 5.0  # seconds, from SIGTERM to SIGKILL
-_KILL_TIMEOUT = 2.0  # seconds, for a killed process to be gone, and again for its last words to be delivered
+_KILL_TIMEOUT = (
+    2.0  # seconds, for a killed process to be gone, and again for its last words to be delivered
+)
 _SUPERVISOR = Path(__file__).with_name("supervisor.py")
 _CAUSES = {
     errno.ENOENT: "a mistyped path, or nothing of that name on the PATH; of a script, perhaps the program after its #!",
@@ -46,7 +48,11 @@ def device_environment(settings: Settings) -> dict[str, str]:
     }
     if settings.ca_file is not None:
         connection["IOT_CA_FILE"] = settings.ca_file
-    ours = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "IOT_CA_FILE"))}
+    ours = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("AWS_", "IOT_CA_FILE"))
+    }
     return ours | connection
 
 
@@ -188,7 +194,9 @@ class Device:
             next_step="try the command of --device in a shell, in this folder.",
         )
 
-    async def _follow(self, process: _Process, started: "asyncio.Future[int | None]", end: _End) -> None:
+    async def _follow(
+        self, process: _Process, started: "asyncio.Future[int | None]", end: _End
+    ) -> None:
         try:
             await self._deliver(process.output, end)
             status = await end

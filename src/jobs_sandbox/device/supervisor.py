@@ -28,7 +28,9 @@ def supervise(report: int, command: list[str]) -> None:
     no_input = [(os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0)]
     ignored = [*_NOT_FOR_US, signal.SIGPIPE, signal.SIGXFSZ]  # the last two by Python
     try:
-        device = os.posix_spawnp(command[0], command, os.environ, file_actions=no_input, setpgroup=0, setsigdef=ignored)
+        device = os.posix_spawnp(
+            command[0], command, os.environ, file_actions=no_input, setpgroup=0, setsigdef=ignored
+        )
     except OSError as error:
         _write(report, error.errno or -1)
         return

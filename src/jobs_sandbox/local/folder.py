@@ -28,7 +28,9 @@ def locked_folder() -> Iterator[tuple[Path, int]]:
         # Named only once it is locked: a lock file that can be locked is always an abandoned one.
         lock = os.open(folder / "new", os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
         try:
-            with suppress(OSError):  # a file system without locks: nothing is ever taken for abandoned there
+            with suppress(
+                OSError
+            ):  # a file system without locks: nothing is ever taken for abandoned there
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 (folder / "new").rename(folder / _LOCK)
             yield folder, lock
@@ -40,9 +42,13 @@ def locked_folder() -> Iterator[tuple[Path, int]]:
 
 def _remove_abandoned() -> None:
     with os.scandir(tempfile.gettempdir()) as entries:
-        folders = [entry.path for entry in entries if entry.name.startswith(_PREFIX) and _is_ours(entry)]
+        folders = [
+            entry.path for entry in entries if entry.name.startswith(_PREFIX) and _is_ours(entry)
+        ]
     for folder in folders:
-        with suppress(OSError):  # in use, without a lock, or removed by another start in this moment
+        with suppress(
+            OSError
+        ):  # in use, without a lock, or removed by another start in this moment
             lock = os.open(os.path.join(folder, _LOCK), os.O_RDWR | os.O_NOFOLLOW)
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -53,5 +59,8 @@ def _remove_abandoned() -> None:
 
 def _is_ours(entry: "os.DirEntry[str]") -> bool:
     with suppress(OSError):  # removed in this moment
-        return entry.is_dir(follow_symlinks=False) and entry.stat(follow_symlinks=False).st_uid == os.getuid()
+        return (
+            entry.is_dir(follow_symlinks=False)
+            and entry.stat(follow_symlinks=False).st_uid == os.getuid()
+        )
     return False

@@ -4,11 +4,13 @@ import json
 from importlib.resources import files
 from pathlib import Path
 
-from jobs_sandbox.core import json_text
 from jobs_sandbox.core.errors import StartError
+from jobs_sandbox.core.text import parse_json
 from jobs_sandbox.local import ACCOUNT, REGION
 
-LONGEST = 2048  # characters without blanks, as AWS counts: "Policy document size", AWS IoT Core quotas
+LONGEST = (
+    2048  # characters without blanks, as AWS counts: "Policy document size", AWS IoT Core quotas
+)
 _LARGEST = 1_000_000  # bytes of a file with a policy; blanks do not count as its length
 
 
@@ -21,7 +23,11 @@ def shipped_policy(name: str) -> str:
 
 def fill_in(policy: str, *, thing: str, region: str = REGION, account: str = ACCOUNT) -> str:
     """A policy with its placeholders ``<region>``, ``<account>`` and ``<thingname>`` filled in."""
-    return policy.replace("<region>", region).replace("<account>", account).replace("<thingname>", thing)
+    return (
+        policy.replace("<region>", region)
+        .replace("<account>", account)
+        .replace("<thingname>", thing)
+    )
 
 
 def read_policy(path: str) -> str:
@@ -39,7 +45,8 @@ def read_policy(path: str) -> str:
         return content.decode()
     except OSError as error:
         raise StartError(
-            f"the device policy {path!r} cannot be read: {error.strerror}", next_step="check the path after --policy."
+            f"the device policy {path!r} cannot be read: {error.strerror}",
+            next_step="check the path after --policy.",
         ) from error
     except UnicodeDecodeError as error:
         raise unusable(f"{path} is not UTF-8: {error.reason} at byte {error.start}") from error
@@ -70,7 +77,7 @@ def _flaw(policy: str) -> str:
     if length > LONGEST:
         return f"without blanks it has {length:,} characters, and {LONGEST:,} are the limit"
     try:
-        document = json_text.loads(policy)
+        document = parse_json(policy)
     except ValueError as error:
         return f"it is not JSON: {error}"
     statements = document.get("Statement") if isinstance(document, dict) else None

@@ -6,7 +6,6 @@ The child is `jobs_sandbox.local.child`; it ends when its standard input does, h
 import importlib.util
 import json
 import os
-import re
 import selectors
 import subprocess
 import sys
@@ -18,14 +17,19 @@ from pathlib import Path
 from typing import IO, Any
 
 from jobs_sandbox.core.errors import StartError
+from jobs_sandbox.core.jobs import is_thing_name
 from jobs_sandbox.local import ACCOUNT, HOST, REGION
 from jobs_sandbox.local.folder import locked_folder
 from jobs_sandbox.local.policies import check_device_policy, fill_in, shipped_policy, unusable
 
 _START_TIMEOUT = 20.0  # seconds; it takes less than one
 _STOP_TIMEOUT = 3.0
-_COMMAND = (sys.executable, "-P", "-m", "jobs_sandbox.local.child")  # -P: no modules of the folder we are in
-_THING_NAME = "[a-zA-Z0-9:_-]{1,128}"  # as CreateThing documents it
+_COMMAND = (
+    sys.executable,
+    "-P",
+    "-m",
+    "jobs_sandbox.local.child",
+)  # -P: no modules of the folder we are in
 
 
 @dataclass(frozen=True)
@@ -114,11 +118,16 @@ def starting_local_iot(thing: str, *, policy: str | None) -> Iterator[Callable[[
         What waits until it has started; it raises `StartError`, too.
 
     """
-    if not re.fullmatch(_THING_NAME, thing):
+    if not is_thing_name(thing):
         raise StartError(f"{thing!r} is not a thing name: 1 to 128 letters, digits, :, _ and -")
-    device_policy = fill_in(shipped_policy("device-policy") if policy is None else policy, thing=thing)
+    device_policy = fill_in(
+        shipped_policy("device-policy") if policy is None else policy, thing=thing
+    )
     check_device_policy(device_policy)
-    if importlib.util.find_spec("ministack") is None or importlib.util.find_spec("cryptography") is None:
+    if (
+        importlib.util.find_spec("ministack") is None
+        or importlib.util.find_spec("cryptography") is None
+    ):
         raise StartError(
             "--local needs the local extra, which is not installed",
             cause="jobs-sandbox was installed without it",
@@ -137,7 +146,9 @@ def starting_local_iot(thing: str, *, policy: str | None) -> Iterator[Callable[[
                 process.stdin.write(json.dumps(request).encode() + b"\n")
                 process.stdin.flush()
         except OSError as error:
-            raise _not_started(str(error), "a limit of this machine: files, processes, memory, disk") from error
+            raise _not_started(
+                str(error), "a limit of this machine: files, processes, memory, disk"
+            ) from error
         yield lambda: _started(process, folder, thing)
 
 
@@ -150,7 +161,8 @@ def _started(process: Any, folder: Path, thing: str) -> LocalIoT:
         endpoint=HOST,
         region=REGION,
         thing=thing,
-        environment=keys | {"AWS_DEFAULT_REGION": REGION, "AWS_ENDPOINT_URL": report["endpoint_url"]},
+        environment=keys
+        | {"AWS_DEFAULT_REGION": REGION, "AWS_ENDPOINT_URL": report["endpoint_url"]},
         warnings=tuple(warnings),
         _process=process,
         **report,
@@ -167,7 +179,9 @@ def _child(folder: Path, lock: int) -> Iterator[Any]:
             stdout=subprocess.PIPE,
             stderr=log,
             env=_environment() | ministack_settings(folder),
-            pass_fds=(lock,),  # if this process is killed, the child still needs its folder for a moment
+            pass_fds=(
+                lock,
+            ),  # if this process is killed, the child still needs its folder for a moment
             start_new_session=True,  # Ctrl-C in the terminal is for the prompt, not for the child
         )
     try:
@@ -192,7 +206,9 @@ def _report(process: Any, folder: Path) -> dict[str, Any]:
     end = time.monotonic() + _START_TIMEOUT
     while not received.endswith(b"\n"):
         if not _readable(process.stdout, end - time.monotonic()):
-            raise _not_started("no answer", "a machine under heavy load, or the local extra is damaged")
+            raise _not_started(
+                "no answer", "a machine under heavy load, or the local extra is damaged"
+            )
         chunk = os.read(process.stdout.fileno(), 65536)
         if not chunk:
             words = (folder / "ministack.log").read_text(encoding="utf-8", errors="replace").strip()
@@ -204,7 +220,9 @@ def _report(process: Any, folder: Path) -> dict[str, Any]:
 
 def _readable(pipe: IO[bytes], seconds: float) -> bool:
     """Whether something, or its end, can be read from a pipe within some seconds."""
-    with selectors.DefaultSelector() as selector:  # unlike select.select, for any number of open files
+    with (
+        selectors.DefaultSelector() as selector
+    ):  # unlike select.select, for any number of open files
         selector.register(pipe, selectors.EVENT_READ)
         return bool(selector.select(seconds))
 
@@ -220,7 +238,11 @@ def _not_started(reason: str, cause: str) -> StartError:
 def _environment() -> dict[str, str]:
     """What a Python process needs of ours: much else would be a setting to MiniStack."""
     needed = ("PATH", "LANG", "HOME", "VIRTUAL_ENV")
-    return {name: value for name, value in os.environ.items() if name in needed or name.startswith(("LC_", "PYTHON"))}
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if name in needed or name.startswith(("LC_", "PYTHON"))
+    }
 
 
 def ministack_settings(folder: Path) -> dict[str, str]:

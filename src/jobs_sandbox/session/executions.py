@@ -24,7 +24,9 @@ class Executions:
         self._status: dict[str, str] = {}  # by job id, the most recently named one last
         self._listed = False  # a list of what is pending was heard
         self._more = False  # and it may have been cut
-        self._attempts: dict[str, str] = {}  # by job id, "" for the next one: the status that a command may have set
+        self._attempts: dict[
+            str, str
+        ] = {}  # by job id, "" for the next one: the status that a command may have set
 
     @property
     def more(self) -> bool:
@@ -54,8 +56,9 @@ class Executions:
         """Take in an answer or an event; ``job_id`` and ``status`` are those that the request named, if it did."""
         title, body = answer.title, answer.body or {}
         state = _state(body)
-        for seen in filter(is_job_id, [*_job_ids(body), job_id if state or title != REJECTED else ""]):
-            self._touch(seen)
+        for seen in [*_job_ids(body), job_id if state or title != REJECTED else ""]:
+            if isinstance(seen, str) and is_job_id(seen):
+                self._touch(seen)
         if title in (REJECTED, STARTED, UPDATED):
             self._attempts.pop(job_id, None)
         execution = body if title == "DescribeJobExecutionOutput" else body.get("execution")
@@ -78,7 +81,9 @@ class Executions:
         if not listed:
             return {}
         now, cut = listed
-        was = {job_id: status if status in PENDING else None for job_id, status in self._status.items()}
+        was = {
+            job_id: status if status in PENDING else None for job_id, status in self._status.items()
+        }
         unknown = {job_id for job_id, status in self._status.items() if status == _UNKNOWN}
         attempts = dict(self._attempts)
         found = {}
@@ -86,7 +91,9 @@ class Executions:
             before, after = was.get(job_id), now.get(job_id)
             open_before = self._more and (job_id in unknown or job_id not in was)
             open_after = cut and after is None
-            own = _explains(attempts.get(job_id) or (attempts.get("") if before == "QUEUED" else None), after)
+            own = _explains(
+                attempts.get(job_id) or (attempts.get("") if before == "QUEUED" else None), after
+            )
             if before != after and not open_before and not open_after and not own:
                 found[job_id] = {"was": before, "now": after}
         return found
@@ -94,7 +101,9 @@ class Executions:
     def _take_list(self, listed: _Listing) -> None:
         for job_id, status in self._status.items():
             if status in PENDING or status == _UNKNOWN:
-                self._set(job_id, listed.statuses.get(job_id) or (_UNKNOWN if listed.cut else _GONE))
+                self._set(
+                    job_id, listed.statuses.get(job_id) or (_UNKNOWN if listed.cut else _GONE)
+                )
         for job_id, status in listed.statuses.items():
             self._set(job_id, status)
         self._listed, self._more = True, listed.cut
@@ -104,7 +113,12 @@ class Executions:
         _forget_the_oldest(self._status)
 
     def _set(self, job_id: object, status: object) -> None:
-        if isinstance(job_id, str) and job_id in self._status and isinstance(status, str) and status:
+        if (
+            isinstance(job_id, str)
+            and job_id in self._status
+            and isinstance(status, str)
+            and status
+        ):
             self._status[job_id] = status if status in (*STATUSES, _UNKNOWN) else _GONE
             if status != _UNKNOWN and _explains(self._attempts.get(job_id), status):
                 del self._attempts[job_id]
@@ -144,7 +158,10 @@ def _listed(block: Block) -> _Listing | None:
     statuses = {
         summary["jobId"]: status
         for status, summary in summaries
-        if status in PENDING and isinstance(summary, dict) and is_job_id(summary.get("jobId"))
+        if status in PENDING
+        and isinstance(summary, dict)
+        and isinstance(summary.get("jobId"), str)
+        and is_job_id(summary["jobId"])
     }
     return _Listing(statuses, len(summaries) >= LIST_LIMIT or len(statuses) < len(summaries))
 
@@ -152,6 +169,14 @@ def _listed(block: Block) -> _Listing | None:
 def _job_ids(body: dict[str, Any]) -> list[object]:
     """The job ids that a body names, wherever the service puts them."""
     jobs = body.get("jobs")
-    lists = [*(jobs.values() if isinstance(jobs, dict) else ()), body.get("queuedJobs"), body.get("inProgressJobs")]
-    named = [body, body.get("execution"), *(item for items in lists if isinstance(items, list) for item in items)]
+    lists = [
+        *(jobs.values() if isinstance(jobs, dict) else ()),
+        body.get("queuedJobs"),
+        body.get("inProgressJobs"),
+    ]
+    named = [
+        body,
+        body.get("execution"),
+        *(item for items in lists if isinstance(items, list) for item in items),
+    ]
     return [item.get("jobId") for item in named if isinstance(item, dict)]

@@ -8,7 +8,7 @@ from typing import Any
 
 from jobs_sandbox.commands.command import Invocation, parse
 from jobs_sandbox.commands.completion import help_lines
-from jobs_sandbox.core.blocks import MISSED, REJECTED, Block
+from jobs_sandbox.core.blocks import REJECTED, Block
 from jobs_sandbox.core.errors import RequestFailed, SandboxError, UsageError
 from jobs_sandbox.core.protocols import ControlPlane, DataPlane, Device
 from jobs_sandbox.core.threads import in_thread
@@ -52,7 +52,9 @@ class Session:
         self.last_event = 0.0
         self.on_change: Callable[[], object] = lambda: None
         self.waiting = Waiting()
-        self._tasks: set[asyncio.Task[None]] = set()  # a task that nobody references may be collected
+        self._tasks: set[asyncio.Task[None]] = (
+            set()
+        )  # a task that nobody references may be collected
 
     # Commands
 
@@ -86,7 +88,9 @@ class Session:
                 raise RequestFailed(f"no answer within {self.timeout:g} s", uncertain=True)
             task.result()
         except KeyboardInterrupt:
-            self._console.warning(f"no longer waiting for `{invocation.label}`; its answer will be shown if it comes.")
+            self._console.warning(
+                f"no longer waiting for `{invocation.label}`; its answer will be shown if it comes."
+            )
             raise
         except RequestFailed as error:
             raise self._failed(error, invocation) from error.__cause__
@@ -100,7 +104,11 @@ class Session:
         self.executions.learn(block, *(invocation.attempt or ()))
         if late:
             block = block._replace(note=f"late answer to: {invocation.label}")
-        (self._console.rejected if block.title == REJECTED and not late else self._console.response)(block)
+        (
+            self._console.rejected
+            if block.title == REJECTED and not late
+            else self._console.response
+        )(block)
         self.on_change()
 
     def failed_late(self, error: BaseException, invocation: Invocation) -> None:
@@ -115,7 +123,9 @@ class Session:
             if attempt := invocation.attempt:
                 self.executions.give_up(attempt[0])
         elif check_with := invocation.check_with:
-            return error.replace(next_step=f"its outcome is unknown, it may have been carried out: {check_with}.")
+            return error.replace(
+                next_step=f"its outcome is unknown, it may have been carried out: {check_with}."
+            )
         return error
 
     def learn_pending(self) -> None:
@@ -153,8 +163,10 @@ class Session:
         changes = self.executions.changes(pending)
         self.executions.learn(pending)
         if changes:
-            note = "while the connection was down" + (", or before: nothing was known of them" if unknown else "")
-            self._console.event(Block(MISSED, {"jobs": changes}, note=note))
+            note = "while the connection was down" + (
+                ", or before: nothing was known of them" if unknown else ""
+            )
+            self._console.event(Block("MissedChanges", {"jobs": changes}, note=note))
         self.on_change()
 
     def connection(self, state: str, message: str) -> None:
@@ -210,7 +222,9 @@ class Running:
                 if session.state != "reconnecting":
                     raise
                 step = "wait again when it is back; what changed meanwhile will be shown as MissedChanges."
-                raise error.replace(cause="the connection is down", next_step=step) from error.__cause__
+                raise error.replace(
+                    cause="the connection is down", next_step=step
+                ) from error.__cause__
 
     async def expect(self, job_id: str, status: str, seconds: float | None) -> None:
         """Wait until this thing's execution of a job has that status, as the control plane sees it, and show it."""
@@ -240,7 +254,10 @@ class Running:
 
     def _device(self) -> Device:
         if self._session.device is None:
-            raise UsageError("there is no device under test.", next_step="start the program with --device COMMAND.")
+            raise UsageError(
+                "there is no device under test.",
+                next_step="start the program with --device COMMAND.",
+            )
         return self._session.device
 
     def report_late_failure(self, task: "asyncio.Task[None]") -> None:

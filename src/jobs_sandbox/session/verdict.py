@@ -30,11 +30,19 @@ def is_as_expected(described: Block, job_id: str, expected: str) -> bool:
         return True
     if status in TERMINAL:
         details = _details(described.body or {})
-        told = f"its statusDetails: {json.dumps(details, ensure_ascii=False) if details else 'none'}"
-        look = "" if status in _NOT_BY_THE_DEVICE else "look at what the device does with this document, and "
+        told = (
+            f"its statusDetails: {json.dumps(details, ensure_ascii=False) if details else 'none'}"
+        )
+        look = (
+            ""
+            if status in _NOT_BY_THE_DEVICE
+            else "look at what the device does with this document, and "
+        )
         raise RequestFailed(
             f"the execution of {job_id} ended as {status}, not {expected}",
-            cause=_NOT_BY_THE_DEVICE.get(status, f"a timer ran out; {told}" if status == "TIMED_OUT" else told),
+            cause=_NOT_BY_THE_DEVICE.get(
+                status, f"a timer ran out; {told}" if status == "TIMED_OUT" else told
+            ),
             next_step=f"{look}create a new job: this execution stays so.",
         )
     return False

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from jobs_sandbox.core.blocks import STREAM_TOPICS, Block
+from jobs_sandbox.core.blocks import TOPICS, Block
 from jobs_sandbox.core.errors import NotFound, RequestFailed, Throttled
 from jobs_sandbox.session.verdict import is_as_expected, status_of, too_late
 
@@ -40,7 +40,11 @@ class Waiting:
 
     async def until(self, future: "asyncio.Future[Any]", seconds: float) -> bool:
         """Wait for ``future``, for so long at most; whether it is done."""
-        await asyncio.wait({future, self._interrupted}, timeout=max(0, seconds), return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(
+            {future, self._interrupted},
+            timeout=max(0, seconds),
+            return_when=asyncio.FIRST_COMPLETED,
+        )
         if not future.done() and self._interrupted.done():
             raise KeyboardInterrupt
         return future.done()
@@ -58,9 +62,11 @@ class Waiting:
         """
         end = time.monotonic() + seconds
         while not self._unclaimed[title]:
-            left = end - time.monotonic()  # in a flood of other events, one arrives whenever it is looked
+            left = (
+                end - time.monotonic()
+            )  # in a flood of other events, one arrives whenever it is looked
             if left < 0 or not await self.until(self._arrival, left):
-                topic = f"$aws/things/{thing}/jobs/{STREAM_TOPICS[title]}"
+                topic = f"$aws/things/{thing}/jobs/{TOPICS[title]}"
                 raise RequestFailed(
                     f"no {title} within {seconds:g} s",
                     cause=f"nothing caused one; or no policy of the certificate allows iot:Receive on topic/{topic}",
@@ -103,7 +109,9 @@ class Waiting:
         try:
             return asking.result() if await self.until(asking, seconds) else None
         except RequestFailed as error:
-            if not (error.uncertain or isinstance(error, Throttled)):  # else it may work a moment later
+            if not (
+                error.uncertain or isinstance(error, Throttled)
+            ):  # else it may work a moment later
                 raise
             return None
         finally:

@@ -37,7 +37,9 @@ def coloured(text: str, kind: str) -> str:
     first, rest = text.split("\n", 1)
     begin = rest.find("{\n")
     if begin in (0, rest.find("\n") + 1) and len(rest) <= _LONGEST:
-        rest = rest[:begin] + "".join(_paint(part, colour) for colour, part in json_parts(rest[begin:]))
+        rest = rest[:begin] + "".join(
+            _paint(part, colour) for colour, part in json_parts(rest[begin:])
+        )
     return f"{_paint(first, colour)}\n{rest}"
 
 

@@ -26,7 +26,9 @@ class TableCompleter(Completer):
         self._executions = executions
         self._paths = PathCompleter(expanduser=True)
 
-    def get_completions(self, document: Document, complete_event: CompleteEvent) -> Iterator[Completion]:
+    def get_completions(
+        self, document: Document, complete_event: CompleteEvent
+    ) -> Iterator[Completion]:
         """What may stand at the cursor."""
         text = document.text_before_cursor
         if is_file := re.match(rf"\s*create-job\s+\S+\s+{_FILE}(.*)", text):
@@ -59,9 +61,16 @@ class DocumentLexer(Lexer):
     def lex_document(self, document: Document) -> Callable[[int], StyleAndTextTuples]:
         """The styled parts of each line."""
         text = document.text
-        begin = next((index for index, character in enumerate(text) if character in "{["), len(text))
-        if len(text) - begin > LIMIT:  # no job document; Pygments takes seconds for a megabyte, and would at every key
+        begin = next(
+            (index for index, character in enumerate(text) if character in "{["), len(text)
+        )
+        if (
+            len(text) - begin > LIMIT
+        ):  # no job document; Pygments takes seconds for a megabyte, and would at every key
             begin = len(text)
-        parts = [(f"fg:ansi{colour}" if colour else "", part) for colour, part in json_parts(text[begin:])]
+        parts = [
+            (f"fg:ansi{colour}" if colour else "", part)
+            for colour, part in json_parts(text[begin:])
+        ]
         lines = list(split_lines([("", text[:begin]), *parts]))
         return lambda number: lines[number] if number < len(lines) else []

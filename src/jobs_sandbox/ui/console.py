@@ -86,7 +86,9 @@ class Console:
     def event(self, block: Block) -> None:
         """Show an event; when too many wait to be written, count it instead."""
         if self._events >= EVENT_LIMIT or self._event_bytes >= EVENT_BYTES:
-            self._put += not self._dropped  # the line that tells their number: `flush` waits for it, too
+            self._put += (
+                not self._dropped
+            )  # the line that tells their number: `flush` waits for it, too
             self._dropped += 1
             return
         self._events += 1
@@ -129,7 +131,9 @@ class Console:
         """Say on stderr, if that is possible, why stdout takes nothing any more. Blocks; for the very end."""
         message = f"the output cannot be written: {self.failure}"
         with suppress(OSError, ValueError):
-            self._stderr.write(json_line({"type": "Error", "message": message}) if self._json else f"{message}\n")
+            self._stderr.write(
+                json_line({"type": "Error", "message": message}) if self._json else f"{message}\n"
+            )
             self._stderr.flush()
 
     def _enqueue(self, item: _Item) -> None:
@@ -147,13 +151,21 @@ class Console:
             if not self.closed:
                 try:
                     await self.paint(partial(self._write, batch))
-                except Exception as error:  # whatever it is, who waits for this task must not wait for ever
-                    self.failure = "" if isinstance(error, BrokenPipeError) else str(error) or type(error).__name__
+                except (
+                    Exception
+                ) as error:  # whatever it is, who waits for this task must not wait for ever
+                    self.failure = (
+                        ""
+                        if isinstance(error, BrokenPipeError)
+                        else str(error) or type(error).__name__
+                    )
                     self.closed = True
                     self._on_closed()
             events = [item.content for item in batch if item.kind == "event"]
             self._events -= len(events)
-            self._event_bytes -= sum(len(event.payload) for event in events if isinstance(event, Block))
+            self._event_bytes -= sum(
+                len(event.payload) for event in events if isinstance(event, Block)
+            )
             if not self._items and not self._dropped:
                 self._has_items.clear()
             async with self._progress:
@@ -177,11 +189,17 @@ class Console:
         if isinstance(content, Block):
             text = block_json(content) if self._json else block_text(content, _width(stream))
         elif isinstance(content, SandboxError):
-            text = error_json(content, fields or {}) if self._json else error_text(content, fields or {})
+            text = (
+                error_json(content, fields or {})
+                if self._json
+                else error_text(content, fields or {})
+            )
         elif self._json and kind != "echo":
             text = json_line({"type": kind.title()} | (fields or {"message": content}))
         else:
-            text = f"device: {escape(content)}\n" if kind == "device" else escape_lines(content) + "\n"
+            text = (
+                f"device: {escape(content)}\n" if kind == "device" else escape_lines(content) + "\n"
+            )
         if self._colour and stream.isatty():
             from jobs_sandbox.ui.colours import coloured  # Pygments, which only a terminal needs
 

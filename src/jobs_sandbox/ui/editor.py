@@ -57,11 +57,16 @@ def _editor() -> list[str]:
         if command := shlex.split(chosen):
             return command
     except ValueError as error:
-        raise SandboxError(f"{chosen!r} is no editor's command: {str(error).lower()}.", next_step=_NEXT) from None
+        raise SandboxError(
+            f"{chosen!r} is no editor's command: {str(error).lower()}.", next_step=_NEXT
+        ) from None
     for name in _USUAL:
         if shutil.which(name):
             return [name]
-    raise SandboxError(f"there is no editor: neither $VISUAL nor $EDITOR, nor {', '.join(_USUAL)}.", next_step=_NEXT)
+    raise SandboxError(
+        f"there is no editor: neither $VISUAL nor $EDITOR, nor {', '.join(_USUAL)}.",
+        next_step=_NEXT,
+    )
 
 
 def _edit(command: list[str], text: str, path: Path, started: _Started) -> str:

@@ -8,12 +8,10 @@ from typing import Any
 
 from jobs_sandbox.core.blocks import Block
 from jobs_sandbox.core.errors import SandboxError
-from jobs_sandbox.core.json_text import MAX_DEPTH, is_too_deep_to_lay_out
 from jobs_sandbox.core.redaction import without_users
 from jobs_sandbox.core.text import escape, escape_lines
 
 WIDTH = 72
-_TOO_DEEP = f"nested more than {MAX_DEPTH} levels deep; as it came"
 
 
 def _escape_unencodable(error: UnicodeError) -> tuple[str, int]:
@@ -36,23 +34,22 @@ def header(title: str, width: int = WIDTH) -> str:
 
 def block_text(answer: Block, width: int = WIDTH) -> str:
     """A block as the Swift sample prints it, for a window of that width, with an empty line after it."""
-    body, note = _readable(answer)
-    shown = escape(_decode(answer.payload)) if body is None else _LAYOUTS.get(answer.title, _pretty)(body)
-    return "\n".join([header(answer.title, width), *([f"({escape(note)})"] if note else []), shown, "", ""])
+    body, note = answer.body, answer.note
+    shown = (
+        escape(_decode(answer.payload))
+        if body is None
+        else _LAYOUTS.get(answer.title, _pretty)(body)
+    )
+    return "\n".join(
+        [header(answer.title, width), *([f"({escape(note)})"] if note else []), shown, "", ""]
+    )
 
 
 def block_json(answer: Block) -> str:
     """A block as one line of JSON: ``{"type": …, "body": …}``; ``raw`` for a body not understood; ``note`` if any."""
-    body, note = _readable(answer)
+    body, note = answer.body, answer.note
     shown = {"raw": _decode(answer.payload)} if body is None else {"body": body}
     return json_line({"type": answer.title} | shown | ({"note": note} if note else {}))
-
-
-def _readable(answer: Block) -> tuple[dict[str, Any] | None, str]:
-    """The body, if it can be laid out, and the note. Indented, deep nesting would grow with the square of its depth."""
-    if is_too_deep_to_lay_out(answer.body):
-        return None, answer.note or _TOO_DEEP
-    return answer.body, answer.note
 
 
 def error_text(error: SandboxError, place: Mapping[str, object] = {}) -> str:
@@ -68,8 +65,16 @@ def error_text(error: SandboxError, place: Mapping[str, object] = {}) -> str:
 
 def error_json(error: SandboxError, place: Mapping[str, object] = {}) -> str:
     """An error as one line of JSON: ``{"type": "Error", "message": …, "cause": …, "next": …}``."""
-    fields = {"type": "Error", "message": error.message, "cause": error.cause, "next": error.next_step} | dict(place)
-    shown = {key: without_users(value) if isinstance(value, str) else value for key, value in fields.items()}
+    fields = {
+        "type": "Error",
+        "message": error.message,
+        "cause": error.cause,
+        "next": error.next_step,
+    } | dict(place)
+    shown = {
+        key: without_users(value) if isinstance(value, str) else value
+        for key, value in fields.items()
+    }
     return json_line({key: value for key, value in shown.items() if value})
 
 
@@ -77,7 +82,9 @@ def json_line(value: object) -> str:
     """One line of JSON, safe to show: text beyond ASCII as itself, what could drive a terminal escaped."""
     try:
         text = json.dumps(value, ensure_ascii=False, allow_nan=False)
-    except ValueError:  # NaN and Infinity: the SDK lets them through; JSON, which knows neither, gets their names
+    except (
+        ValueError
+    ):  # NaN and Infinity: the SDK lets them through; JSON, which knows neither, gets their names
         text = json.dumps(json.loads(json.dumps(value), parse_constant=str), ensure_ascii=False)
     return escape(text) + "\n"
 
@@ -87,7 +94,9 @@ def _pretty(body: dict[str, Any]) -> str:
 
     What is unsafe occurs inside strings alone, where ``\\uXXXX`` means the same: it stays JSON.
     """
-    return escape_lines(json.dumps(body, indent=2, sort_keys=True, separators=(",", " : "), ensure_ascii=False))
+    return escape_lines(
+        json.dumps(body, indent=2, sort_keys=True, separators=(",", " : "), ensure_ascii=False)
+    )
 
 
 def _fields(*names: str) -> Callable[[dict[str, Any]], str]:
@@ -95,16 +104,24 @@ def _fields(*names: str) -> Callable[[dict[str, Any]], str]:
 
     def layout(body: dict[str, Any]) -> str:
         values = ((name, body.get(name)) for name in names)
-        return "\n".join(f"{name}: {'<nil>' if value is None else escape(str(value))}" for name, value in values)
+        return "\n".join(
+            f"{name}: {'<nil>' if value is None else escape(str(value))}" for name, value in values
+        )
 
     return layout
 
 
 def _connection(body: dict[str, Any]) -> str:
     """What a second client needs, to read and to paste."""
-    exports = " ".join(f"{name}={shlex.quote(value)}" for name, value in body.get("environment", {}).items())
-    rows = [f"{name}: {value}" for name, value in body.items() if name not in ("environment", "command")]
-    return escape_lines("\n".join([*rows, *([f"export {exports}"] if exports else []), body["command"]]))
+    exports = " ".join(
+        f"{name}={shlex.quote(value)}" for name, value in body.get("environment", {}).items()
+    )
+    rows = [
+        f"{name}: {value}" for name, value in body.items() if name not in ("environment", "command")
+    ]
+    return escape_lines(
+        "\n".join([*rows, *([f"export {exports}"] if exports else []), body["command"]])
+    )
 
 
 _LAYOUTS: dict[str, Callable[[dict[str, Any]], str]] = {

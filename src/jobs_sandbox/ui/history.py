@@ -31,7 +31,11 @@ def history_path() -> Path:
 
     """
     state = Path(os.environ.get("XDG_STATE_HOME", ""))
-    return (state if state.is_absolute() else Path.home() / ".local" / "state") / "jobs-sandbox" / "history"
+    return (
+        (state if state.is_absolute() else Path.home() / ".local" / "state")
+        / "jobs-sandbox"
+        / "history"
+    )
 
 
 def open_history(warn: Callable[[str], None]) -> History:
@@ -83,7 +87,9 @@ class _PrivateHistory(History):
             yield entry[1:-1].replace("\n+", "\n")
 
     def append_string(self, string: str) -> None:
-        unwanted = any(line.startswith(" ") for line in logical_lines(string)) or _SECRET.search(string)
+        unwanted = any(line.startswith(" ") for line in logical_lines(string)) or _SECRET.search(
+            string
+        )
         if not unwanted:
             super().append_string(string)
 

@@ -15,9 +15,8 @@ from prompt_toolkit.output import ColorDepth, DummyOutput
 from prompt_toolkit.search import stop_search
 from prompt_toolkit.utils import is_dumb_terminal
 
-from jobs_sandbox.commands.handlers import Quit
 from jobs_sandbox.commands.lines import is_open_document, logical_lines
-from jobs_sandbox.core.errors import Rejected, SandboxError
+from jobs_sandbox.core.errors import Quit, Rejected, SandboxError
 from jobs_sandbox.core.settings import Settings
 from jobs_sandbox.session.session import Session
 from jobs_sandbox.ui.completer import DocumentLexer, Suggestions, TableCompleter
@@ -40,7 +39,11 @@ class Repl:
         self._running = ""  # the line that is being run
         self._running_since, self._editing = 0.0, False
         keys = TerminalInput(sys.stdin)
-        self._dumb = DumbPainter(PROMPT, lambda: self._prompt.default_buffer.text) if is_dumb_terminal() else None
+        self._dumb = (
+            DumbPainter(PROMPT, lambda: self._prompt.default_buffer.text)
+            if is_dumb_terminal()
+            else None
+        )
         self._painter = self._dumb or Painter(keys)
         self._suggestions = Suggestions()
         self._prompt: PromptSession[str] = PromptSession(
@@ -50,7 +53,9 @@ class Repl:
             completer=TableCompleter(session.executions),
             lexer=DocumentLexer(),
             history=open_history(console.warning),
-            auto_suggest=None if "NO_COLOR" in os.environ else self._suggestions,  # else it looks typed
+            auto_suggest=None
+            if "NO_COLOR" in os.environ
+            else self._suggestions,  # else it looks typed
             bottom_toolbar=self._toolbar,
             enable_suspend=True,
             refresh_interval=1.0,  # the toolbar counts seconds
@@ -59,7 +64,9 @@ class Repl:
             key_bindings=_key_bindings(self.interrupt, self._begin_to_edit, self._dumb),
             color_depth=ColorDepth.DEPTH_1_BIT if "NO_COLOR" in os.environ else None,
         )
-        self._prompt.default_buffer.on_text_changed += self._dumb.show if self._dumb else self._reserve_rows
+        self._prompt.default_buffer.on_text_changed += (
+            self._dumb.show if self._dumb else self._reserve_rows
+        )
         self._bar = Bar(
             keys,
             self._prompt.output,
@@ -92,7 +99,9 @@ class Repl:
         if not app.is_running:
             self._session.waiting.interrupt()
         elif not app.is_done and not self._editing:  # else it is the editor's
-            if app.layout.is_searching:  # else its field keeps the keys, also of the prompts to come
+            if (
+                app.layout.is_searching
+            ):  # else its field keeps the keys, also of the prompts to come
                 stop_search()
             buffer = self._prompt.default_buffer
             buffer.cursor_position = len(buffer.text)
@@ -168,11 +177,17 @@ class Repl:
         more = "+" if self._session.executions.more else ""
         parts = [f" {state}"]
         if self._running:
-            parts.append(f"{self._running[:40]}: {time.monotonic() - self._running_since:.0f} s, Ctrl-C stops waiting")
+            parts.append(
+                f"{self._running[:40]}: {time.monotonic() - self._running_since:.0f} s, Ctrl-C stops waiting"
+            )
         parts += [f"{queued}{more} queued, {in_progress} in progress", settings.thing]
         if self._session.last_event:
-            parts.append(f"last event {time.strftime('%H:%M:%S', time.localtime(self._session.last_event))}")
-        parts.append(f"{settings.endpoint}:{settings.port}")  # long on AWS, and known: what a narrow window may cut
+            parts.append(
+                f"last event {time.strftime('%H:%M:%S', time.localtime(self._session.last_event))}"
+            )
+        parts.append(
+            f"{settings.endpoint}:{settings.port}"
+        )  # long on AWS, and known: what a narrow window may cut
         return " │ ".join(parts)
 
 

@@ -4,8 +4,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Callable
 
-from jobs_sandbox.commands.handlers import Quit
-from jobs_sandbox.core.errors import SandboxError, UsageError
+from jobs_sandbox.core.errors import Quit, SandboxError, UsageError
 from jobs_sandbox.core.threads import in_thread
 from jobs_sandbox.session.session import Session
 from jobs_sandbox.ui.console import Console
@@ -14,7 +13,9 @@ LONGEST_LINE = 2**20  # bytes; a job document has 32,768 at most
 _CHUNK = 2**16
 
 
-async def run_script(session: Session, console: Console, lines: AsyncIterator[bytes | None]) -> bool:
+async def run_script(
+    session: Session, console: Console, lines: AsyncIterator[bytes | None]
+) -> bool:
     """Run lines one after another, to their end or to ``quit``; blank ones and ``#`` comments do nothing.
 
     A failure is reported with its line number, and the rest goes on.
@@ -27,10 +28,16 @@ async def run_script(session: Session, console: Console, lines: AsyncIterator[by
     try:
         async for raw in lines:
             number += 1
-            line = "" if raw is None else raw.decode("utf-8", "backslashreplace").rstrip("\r\n").removeprefix("\ufeff")
+            line = (
+                ""
+                if raw is None
+                else raw.decode("utf-8", "backslashreplace").rstrip("\r\n").removeprefix("\ufeff")
+            )
             try:
                 if raw is None:
-                    raise UsageError(f"a line of more than {LONGEST_LINE:,} bytes.", next_step="split it.")
+                    raise UsageError(
+                        f"a line of more than {LONGEST_LINE:,} bytes.", next_step="split it."
+                    )
                 await session.run(line)
             except Quit:
                 break
@@ -39,7 +46,9 @@ async def run_script(session: Session, console: Console, lines: AsyncIterator[by
                 console.error(error, line=number, command=line[:80])
             await console.flush()
     except asyncio.CancelledError:
-        if not console.closed:  # else nobody reads the output any more, and the script ends as if it ended here
+        if (
+            not console.closed
+        ):  # else nobody reads the output any more, and the script ends as if it ended here
             raise
     return succeeded
 

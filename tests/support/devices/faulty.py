@@ -103,7 +103,12 @@ class Device:
 
     def work(self) -> None:
         """Do what is pending, until nothing is."""
-        if self.fault in ("all at once", "the newest first", "believes the list", "forgets what it was at"):
+        if self.fault in (
+            "all at once",
+            "the newest first",
+            "believes the list",
+            "forgets what it was at",
+        ):
             self.work_by_the_list()
             return
         while execution := self.next():
@@ -119,7 +124,10 @@ class Device:
             for execution in executions:
                 self.begin(execution)
             if self.fault == "all at once":
-                workers = [threading.Thread(target=self.carry_out, args=(execution,)) for execution in executions]
+                workers = [
+                    threading.Thread(target=self.carry_out, args=(execution,))
+                    for execution in executions
+                ]
                 for worker in workers:
                     worker.start()
                 for worker in workers:
@@ -145,7 +153,9 @@ class Device:
         return [self.describe(summary.job_id) for summary in pending]
 
     def describe(self, job_id: str) -> Any:
-        request = iotjobs.DescribeJobExecutionRequest(thing_name=self.thing, job_id=job_id, include_job_document=True)
+        request = iotjobs.DescribeJobExecutionRequest(
+            thing_name=self.thing, job_id=job_id, include_job_document=True
+        )
         return ask(self.jobs.describe_job_execution(request)).execution
 
     def begin(self, execution: Any) -> None:
@@ -177,7 +187,10 @@ class Device:
                 end = time.monotonic() + float(str(options.get("seconds", 0)))
                 while (left := end - time.monotonic()) > 0:
                     time.sleep(min(left, 0.1))
-                    if self.fault not in ("ignores cancellation", "trusts notify-next") and not self.news.empty():
+                    if (
+                        self.fault not in ("ignores cancellation", "trusts notify-next")
+                        and not self.news.empty()
+                    ):
                         self.news.get()
                         try:
                             self.describe(job_id)
@@ -204,7 +217,9 @@ class Device:
             self.state.unlink(missing_ok=True)
 
     def update(self, job_id: str, status: str) -> None:
-        request = iotjobs.UpdateJobExecutionRequest(thing_name=self.thing, job_id=job_id, status=status)
+        request = iotjobs.UpdateJobExecutionRequest(
+            thing_name=self.thing, job_id=job_id, status=status
+        )
         ask(self.jobs.update_job_execution(request))
 
 

@@ -37,7 +37,10 @@ ONE_OF = "one of SUCCEEDED, IN_PROGRESS, FAILED, REJECTED, CANCELED"
         (NEW_JOB, "x" * 64, "x" * 64),
         (JOB_OR_NEXT, "$next", "$next"),
         (JOB_OR_NEXT, "next", "next"),
-        *((STATUS, typed, typed.upper()) for typed in ("SUCCEEDED", "in_progress", "Failed", "rejected", "canceled")),
+        *(
+            (STATUS, typed, typed.upper())
+            for typed in ("SUCCEEDED", "in_progress", "Failed", "rejected", "canceled")
+        ),
         *((ANY_STATUS, status.lower(), status) for status in STATUSES),
         (DOCUMENT, '{ "a": 1 } ', '{ "a": 1 } '),
         (UPDATE, '{"expectedVersion": 1}', {"expectedVersion": 1}),
@@ -67,14 +70,22 @@ def test_values(parameter: Parameter, typed: str, value: object) -> None:
         (STATUS, "SUCCESS", f"'SUCCESS' is not a status to set: {ONE_OF}; did you mean SUCCEEDED?"),
         (STATUS, "fail", f"'fail' is not a status to set: {ONE_OF}; did you mean FAILED?"),
         (STATUS, "QUEUED", f"'QUEUED' is not a status to set: {ONE_OF}"),
-        (STATUS, "FAILED\u200b", f"'FAILED\\u200b' is not a status to set: {ONE_OF}; did you mean FAILED?"),
+        (
+            STATUS,
+            "FAILED\u200b",
+            f"'FAILED\\u200b' is not a status to set: {ONE_OF}; did you mean FAILED?",
+        ),
         (STATUS, "9", f"'9' is not a status to set: {ONE_OF}"),
         (ANY_STATUS, "DONE", f"'DONE' is not a status: one of {', '.join(STATUSES)}"),
         (FORCE, "now", "'now' is not force, and nothing else may follow."),
         (SECONDS_OR_EVENT, "-1", f"'-1' is neither {SECONDS} nor an event: {', '.join(EVENTS)}"),
         (SECONDS_OR_EVENT, "inf", f"'inf' is neither {SECONDS} nor an event: {', '.join(EVENTS)}"),
         (SECONDS_OR_EVENT, "1e3", f"'1e3' is neither {SECONDS} nor an event: {', '.join(EVENTS)}"),
-        (SECONDS_OR_EVENT, "100000", f"'100000' is neither {SECONDS} nor an event: {', '.join(EVENTS)}"),
+        (
+            SECONDS_OR_EVENT,
+            "100000",
+            f"'100000' is neither {SECONDS} nor an event: {', '.join(EVENTS)}",
+        ),
         (
             SECONDS_OR_EVENT,
             "NextJobExecutionsChanged",
@@ -95,7 +106,8 @@ def test_mistakes(parameter: Parameter, typed: str, what: str) -> None:
 
 @pytest.mark.parametrize("parameter", [JOB, NEW_JOB, JOB_OR_NEXT])
 @pytest.mark.parametrize(
-    "job_id", ["a/b", "+", "#", "a.b", "é", "x" * 65, "a\x00", "\x1b[31m", "$NEXT", "$next/", "../x", ""]
+    "job_id",
+    ["a/b", "+", "#", "a.b", "é", "x" * 65, "a\x00", "\x1b[31m", "$NEXT", "$next/", "../x", ""],
 )
 def test_illegal_job_ids(parameter: Parameter, job_id: str) -> None:
     """What is not a job id never gets to a topic."""
@@ -107,7 +119,17 @@ def test_candidates() -> None:
     """What can be known beforehand is offered, each with its meaning."""
     executions = Executions()
     executions.learn(Block("CreateJobOutput", {"jobId": "Job1"}))
-    parameters = (NEW_JOB, JOB, JOB_OR_NEXT, STATUS, ANY_STATUS, DOCUMENT, FORCE, SECONDS_OR_EVENT, TIMEOUT)
+    parameters = (
+        NEW_JOB,
+        JOB,
+        JOB_OR_NEXT,
+        STATUS,
+        ANY_STATUS,
+        DOCUMENT,
+        FORCE,
+        SECONDS_OR_EVENT,
+        TIMEOUT,
+    )
     offered = [dict(parameter.candidates(executions.job_ids())) for parameter in parameters]
     assert [list(found) for found in offered] == [
         [],

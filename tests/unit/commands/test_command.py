@@ -43,8 +43,16 @@ def mistake(line: str) -> UsageError:
         ("update-job-execution Job1 in_progress", "update-job-execution", ["Job1", "IN_PROGRESS"]),
         ("update-job-execution Job1 Failed", "update-job-execution", ["Job1", "FAILED"]),
         ("update-job-execution Job1 canceled", "update-job-execution", ["Job1", "CANCELED"]),
-        ("  \t update-job-execution \t Job1\tFAILED \r\n", "update-job-execution", ["Job1", "FAILED"]),
-        ("update-job-execution\u00a0Job1\u2003FAILED\u2028", "update-job-execution", ["Job1", "FAILED"]),
+        (
+            "  \t update-job-execution \t Job1\tFAILED \r\n",
+            "update-job-execution",
+            ["Job1", "FAILED"],
+        ),
+        (
+            "update-job-execution\u00a0Job1\u2003FAILED\u2028",
+            "update-job-execution",
+            ["Job1", "FAILED"],
+        ),
         ("UPDATE-job-execution Job1 REJECTED", "update-job-execution", ["Job1", "REJECTED"]),
         ("describe-job-execution\u00a0$next", "describe-job-execution", ["$next"]),
         ("wait 3", "wait", [3.0]),
@@ -127,11 +135,20 @@ def test_document_byte_for_byte(document: str) -> None:
         ("delete-job", "delete-job needs <jobId>."),
         ("delete-job $next", "'$next' is not a job id: 1 to 64 letters, digits, - and _."),
         ("create-job $next {}", "'$next' is not a job id: 1 to 64 letters, digits, - and _."),
-        ("update-job-execution $next FAILED", "'$next' is not a job id: 1 to 64 letters, digits, - and _."),
+        (
+            "update-job-execution $next FAILED",
+            "'$next' is not a job id: 1 to 64 letters, digits, - and _.",
+        ),
         ("delete-job Job1 Job2", "delete-job takes no further argument: 'Job2'"),
-        ("get-pending-job-executions now", "get-pending-job-executions takes no further argument: 'now'"),
+        (
+            "get-pending-job-executions now",
+            "get-pending-job-executions takes no further argument: 'now'",
+        ),
         ("update-job-execution Job1", f"update-job-execution needs {STATUSES}."),
-        ("update-job-execution Job1 FAILED now", "the optional fields are not JSON: Expecting value\n  now\n  ^"),
+        (
+            "update-job-execution Job1 FAILED now",
+            "the optional fields are not JSON: Expecting value\n  now\n  ^",
+        ),
         (
             "describe-job-execution Job1 []",
             "the optional fields are one JSON object: executionNumber, includeJobDocument",
@@ -141,7 +158,10 @@ def test_document_byte_for_byte(document: str) -> None:
         ("help updat", "there is no command 'updat'; did you mean update-job-execution?"),
         ("help zzz", "there is no command 'zzz'."),
         ("wait", "wait needs <seconds | EventTitle>."),
-        ("wait JobExecutionsChangedEvent soon", "'soon' is not a number of seconds from 0 to 99999.999."),
+        (
+            "wait JobExecutionsChangedEvent soon",
+            "'soon' is not a number of seconds from 0 to 99999.999.",
+        ),
         ('{"a": 1}', "a job document alone is no command."),
         ("[1,\n2]", "a job document alone is no command."),
     ],
@@ -176,7 +196,9 @@ def test_usage_line(line: str, todo: str) -> None:
 def test_the_table() -> None:
     """The commands under the planes are the Swift sample's, in its order, and ours between them."""
     ours = {"cancel-job", "expect"}
-    assert [name for name, command in COMMANDS.items() if command.plane != MISC and name not in ours] == [
+    assert [
+        name for name, command in COMMANDS.items() if command.plane != MISC and name not in ours
+    ] == [
         "create-job",
         "delete-job",
         "get-pending-job-executions",
@@ -194,7 +216,13 @@ def test_the_table() -> None:
     ]
 
 
-CHANGING = ["create-job", "delete-job", "cancel-job", "start-next-pending-job-execution", "update-job-execution"]
+CHANGING = [
+    "create-job",
+    "delete-job",
+    "cancel-job",
+    "start-next-pending-job-execution",
+    "update-job-execution",
+]
 
 
 @pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS)
@@ -202,7 +230,9 @@ def test_rows(command: Command) -> None:
     """Each row's example is a line of that command; those that change something say how to see whether."""
     assert parsed(command.example).command is command
     assert bool(command.check_with) is (command.name in CHANGING)
-    assert command.raises_events is (command.name in ("create-job", "cancel-job", "update-job-execution"))
+    assert command.raises_events is (
+        command.name in ("create-job", "cancel-job", "update-job-execution")
+    )
     assert not command.raises_events or "Event" in command.prints
     assert command.waits is (command.name in ("expect", "wait"))
     optional = [not parameter.required for parameter in command.parameters]
@@ -218,13 +248,21 @@ def test_rows(command: Command) -> None:
         ("cancel-job Job1 force", "cancel-job Job1", ("Job1", "CANCELED")),
         ("get-pending-job-executions", "get-pending-job-executions", None),
         ("describe-job-execution $next", "describe-job-execution $next", None),
-        ("start-next-pending-job-execution", "start-next-pending-job-execution", ("", "IN_PROGRESS")),
+        (
+            "start-next-pending-job-execution",
+            "start-next-pending-job-execution",
+            ("", "IN_PROGRESS"),
+        ),
         (
             'start-next-pending-job-execution {"stepTimeoutInMinutes": 1}',
             "start-next-pending-job-execution",
             ("", "IN_PROGRESS"),
         ),
-        ('update-job-execution Job1 failed {"expectedVersion": 1}', "update-job-execution Job1", ("Job1", "FAILED")),
+        (
+            'update-job-execution Job1 failed {"expectedVersion": 1}',
+            "update-job-execution Job1",
+            ("Job1", "FAILED"),
+        ),
     ],
 )
 def test_label_and_attempt(line: str, label: str, attempt: tuple[str, str] | None) -> None:
@@ -234,7 +272,9 @@ def test_label_and_attempt(line: str, label: str, attempt: tuple[str, str] | Non
     assert invocation.is_answered
 
 
-@pytest.mark.parametrize("line", ["expect Job1 FAILED", "wait 1", "connection", "stop-device", "help", "quit"])
+@pytest.mark.parametrize(
+    "line", ["expect Job1 FAILED", "wait 1", "connection", "stop-device", "help", "quit"]
+)
 def test_not_answered(line: str) -> None:
     """What waits, or concerns the program itself, has no answer of a service that could come late."""
     assert not parsed(line).is_answered
@@ -247,10 +287,22 @@ def test_not_answered(line: str) -> None:
             'create-job Job1 {"a": "{0}"}',
             "`describe-job-execution Job1` shows whether the job is there (TerminalStateReached: it is, and has ended)",
         ),
-        ("delete-job Job1", "`delete-job Job1` again shows: ResourceNotFoundException means that it is gone"),
-        ("cancel-job Job1", "`get-pending-job-executions` shows whether its execution is still pending"),
-        ("start-next-pending-job-execution", "`get-pending-job-executions` shows whether an execution was started"),
-        ('update-job-execution Job1 failed {"expectedVersion": 1}', "`update-job-execution Job1 FAILED` again tells: "),
+        (
+            "delete-job Job1",
+            "`delete-job Job1` again shows: ResourceNotFoundException means that it is gone",
+        ),
+        (
+            "cancel-job Job1",
+            "`get-pending-job-executions` shows whether its execution is still pending",
+        ),
+        (
+            "start-next-pending-job-execution",
+            "`get-pending-job-executions` shows whether an execution was started",
+        ),
+        (
+            'update-job-execution Job1 failed {"expectedVersion": 1}',
+            "`update-job-execution Job1 FAILED` again tells: ",
+        ),
         ("get-pending-job-executions", ""),
     ],
 )
@@ -264,10 +316,28 @@ def test_check_with(line: str, check_with: str) -> None:
 # Anything at all
 
 words = st.sampled_from(
-    [*COMMANDS, "exit", "Job1", "$next", "a/b", "+", "#", "FAILED", "{}", '{"a":', "file://", "NaN", "[" * 5000]
+    [
+        *COMMANDS,
+        "exit",
+        "Job1",
+        "$next",
+        "a/b",
+        "+",
+        "#",
+        "FAILED",
+        "{}",
+        '{"a":',
+        "file://",
+        "NaN",
+        "[" * 5000,
+    ]
 )
 anything = st.text(st.characters(codec=None), max_size=200)
-lines = anything | st.lists(words | anything, max_size=5).map(" ".join) | anything.map(lambda text: (text or "x") * 25)
+lines = (
+    anything
+    | st.lists(words | anything, max_size=5).map(" ".join)
+    | anything.map(lambda text: (text or "x") * 25)
+)
 
 
 @given(lines)

@@ -28,7 +28,12 @@ def executions() -> dict[str, str]:
 def test_help() -> None:
     """The help lists every command under its heading, with usage and summary, and ends with the keys."""
     lines = help_lines()
-    headings: dict[str, list[str]] = {"Control Plane": [], "Data Plane": [], "Miscellaneous": [], "Keys": []}
+    headings: dict[str, list[str]] = {
+        "Control Plane": [],
+        "Data Plane": [],
+        "Miscellaneous": [],
+        "Keys": [],
+    }
     assert [line for line in lines if line and not line.startswith(" ")] == list(headings)
     for command in COMMANDS.values():
         place = lines.index(f"  {command.usage}")
@@ -77,8 +82,14 @@ def test_help_of_a_command() -> None:
         ("create-job", ["file://", "CreateJobOutput; JobExecutionsChangedEvent"]),
         ("cancel-job", ["without force, executions in progress are left alone"]),
         ("expect", [f"      {status} " for status in STATUSES]),
-        ("describe-job-execution", ["$next", "executionNumber", "includeJobDocument", "TerminalStateReached"]),
-        ("update-job-execution", [*(f"      {status} " for status in DEVICE_STATUSES), *UPDATE_FIELDS, "refuses it"]),
+        (
+            "describe-job-execution",
+            ["$next", "executionNumber", "includeJobDocument", "TerminalStateReached"],
+        ),
+        (
+            "update-job-execution",
+            [*(f"      {status} " for status in DEVICE_STATUSES), *UPDATE_FIELDS, "refuses it"],
+        ),
     ],
 )
 def test_what_the_help_names(name: str, words: list[str]) -> None:
@@ -129,7 +140,10 @@ def test_help_fits_a_window(name: str) -> None:
         ("update-job-execution Job1 ", list(DEVICE_STATUSES)),
         ("update-job-execution Job1 in", ["IN_PROGRESS"]),
         ("update-job-execution Job1 FAILED ", [f'{{"{name}": ' for name in UPDATE_FIELDS]),
-        ('update-job-execution Job1 FAILED {"statusDetails": {"a": "b"}, "EXPE', ['"expectedVersion": ']),
+        (
+            'update-job-execution Job1 FAILED {"statusDetails": {"a": "b"}, "EXPE',
+            ['"expectedVersion": '],
+        ),
         ('update-job-execution Job1 FAILED {"statusDetails": {"', []),
         ("start-next-pending-job-execution {st", ['"statusDetails": ', '"stepTimeoutInMinutes": ']),
         ("wait ", list(EVENTS)),
@@ -145,7 +159,9 @@ def test_completion(executions: dict[str, str], text: str, candidates: list[str]
     assert all(meaning for _, meaning, _ in found)
     for candidate, _, replaced in found:
         assert text[len(text) - replaced :].lower() in candidate.lower()
-        assert replaced == len(text) - max(text.rfind(" ") + 1, text.rfind("{") + 1 if "{st" in text else 0)
+        assert replaced == len(text) - max(
+            text.rfind(" ") + 1, text.rfind("{") + 1 if "{st" in text else 0
+        )
 
 
 def test_what_begins_like_the_word_is_first(executions: dict[str, str]) -> None:
@@ -165,13 +181,18 @@ def test_what_begins_like_the_word_is_first(executions: dict[str, str]) -> None:
 
 def test_completion_of_job_ids(executions: dict[str, str]) -> None:
     """A job id is completed with what is known of its execution."""
-    assert list(complete("delete-job J", executions)) == [("Job1", "QUEUED", 1), ("Job2", "not known", 1)]
+    assert list(complete("delete-job J", executions)) == [
+        ("Job1", "QUEUED", 1),
+        ("Job2", "not known", 1),
+    ]
 
 
 @given(
-    st.lists(st.sampled_from([*COMMANDS, "Job1", "$next", "FAILED", "{", '{"', "}", ",", " ", "\u00a0", "é"])).map(
-        "".join
-    )
+    st.lists(
+        st.sampled_from(
+            [*COMMANDS, "Job1", "$next", "FAILED", "{", '{"', "}", ",", " ", "\u00a0", "é"]
+        )
+    ).map("".join)
 )
 def test_any_text(text: str) -> None:
     """Whatever the text, each candidate replaces an end of it, and means something."""

@@ -129,7 +129,8 @@ def test_the_longest_document(tmp_path: Path, text: str, mark: bytes) -> None:
     path.write_bytes(mark + longest.encode() + b" ")
     for document in (longest + " ", f"file://{path}"):
         assert (
-            mistake(document).message == "the job document has more than 32,768 bytes, which is all that AWS IoT takes."
+            mistake(document).message
+            == "the job document has more than 32,768 bytes, which is all that AWS IoT takes."
         )
 
 
@@ -157,7 +158,9 @@ def test_files_are_closed(tmp_path: Path) -> None:
     assert after == before
 
 
-@pytest.mark.parametrize("path", ["doc.json", "./doc", "../a/doc", "/tmp/doc", "~/doc", "folder/DOC.JSON "])
+@pytest.mark.parametrize(
+    "path", ["doc.json", "./doc", "../a/doc", "/tmp/doc", "~/doc", "folder/DOC.JSON "]
+)
 def test_a_path_instead_of_a_document(path: str) -> None:
     """A path that stands where the document should is answered with how a file is named."""
     error = mistake(path)
@@ -220,7 +223,9 @@ def test_a_pipe(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "pipe"
     os.mkfifo(path)
     (tmp_path / "link to it").symlink_to(path)
-    assert mistake(f"file://{tmp_path / kind}").message.endswith(": it is a folder, a pipe or a device")
+    assert mistake(f"file://{tmp_path / kind}").message.endswith(
+        ": it is a folder, a pipe or a device"
+    )
 
 
 def test_blanks_after_a_path(tmp_path: Path) -> None:
@@ -241,7 +246,10 @@ def test_file_that_is_no_json(tmp_path: Path) -> None:
     """A file whose content is no JSON shows where it stops being JSON."""
     path = tmp_path / "x"
     path.write_text('{\n  "a": x\n}')
-    assert mistake(f"file://{path}").message.split("\n")[1:] == ['  line 2:   "a": x', " " * 17 + "^"]
+    assert mistake(f"file://{path}").message.split("\n")[1:] == [
+        '  line 2:   "a": x',
+        " " * 17 + "^",
+    ]
 
 
 def test_a_document_in_quotes() -> None:
@@ -253,7 +261,9 @@ def test_a_document_in_quotes() -> None:
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.text('aé{}[]"\\ \n'),
-        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text("ab"), inner, max_size=3),
+        lambda inner: (
+            st.lists(inner, max_size=3) | st.dictionaries(st.text("ab"), inner, max_size=3)
+        ),
         max_leaves=6,
     )
 )
@@ -265,7 +275,9 @@ def test_any_document(value: object) -> None:
 
 # Optional request fields
 
-UPDATE, START, DESCRIBE = (request_fields(fields) for fields in (UPDATE_FIELDS, START_FIELDS, DESCRIBE_FIELDS))
+UPDATE, START, DESCRIBE = (
+    request_fields(fields) for fields in (UPDATE_FIELDS, START_FIELDS, DESCRIBE_FIELDS)
+)
 LARGEST = 2**63 - 1
 
 
@@ -336,14 +348,34 @@ def test_fields_that_are_not(fields: dict[str, Any]) -> None:
     [
         (UPDATE, '{"statusDetail": {}}', "; did you mean statusDetails?"),
         (UPDATE, '{"EXPECTEDVERSION": 1}', "; did you mean expectedVersion?"),
-        (UPDATE, '{"zzz": 1}', "'zzz' is no field of this request, which has " + ", ".join(UPDATE_FIELDS)),
+        (
+            UPDATE,
+            '{"zzz": 1}',
+            "'zzz' is no field of this request, which has " + ", ".join(UPDATE_FIELDS),
+        ),
         (START, '{"expectedVersion": 1}', "which has statusDetails, stepTimeoutInMinutes"),
-        (START, '{"stepTimeoutInMinutes": -1}', "stepTimeoutInMinutes is 1 to 10,080 minutes till TIMED_OUT; not '-1'"),
+        (
+            START,
+            '{"stepTimeoutInMinutes": -1}',
+            "stepTimeoutInMinutes is 1 to 10,080 minutes till TIMED_OUT; not '-1'",
+        ),
         (DESCRIBE, '{"statusDetails": {}}', "which has executionNumber, includeJobDocument"),
-        (DESCRIBE, "[1]", "the optional fields are one JSON object: executionNumber, includeJobDocument"),
-        (DESCRIBE, "5", "the optional fields are one JSON object: executionNumber, includeJobDocument"),
+        (
+            DESCRIBE,
+            "[1]",
+            "the optional fields are one JSON object: executionNumber, includeJobDocument",
+        ),
+        (
+            DESCRIBE,
+            "5",
+            "the optional fields are one JSON object: executionNumber, includeJobDocument",
+        ),
         (DESCRIBE, "now", "the optional fields are not JSON: Expecting value\n  now\n  ^"),
-        (DESCRIBE, "[" * 500, "the optional fields are not JSON that can be used: nested more than 100 levels deep."),
+        (
+            DESCRIBE,
+            "[" * 500,
+            "the optional fields are not JSON that can be used: nested more than 100 levels deep.",
+        ),
     ],
 )
 def test_unknown_fields(check: Any, fields: str, what: str) -> None:

@@ -90,7 +90,11 @@ def test_logical_lines(lines: list[str]) -> None:
 def test_line_by_line() -> None:
     """Lines that come one by one are put together in the same way, and what is left at the end is not lost."""
     joiner = LineJoiner()
-    assert [joiner.add(line) for line in ("help", "create-job J {", '"a": 1')] == ["help", None, None]
+    assert [joiner.add(line) for line in ("help", "create-job J {", '"a": 1')] == [
+        "help",
+        None,
+        None,
+    ]
     assert joiner.is_open
     assert joiner.add("}") == 'create-job J {\n"a": 1\n}'
     assert not joiner.is_open
@@ -102,9 +106,11 @@ def test_line_by_line() -> None:
 
 
 @given(
-    st.lists(st.sampled_from(['create-job J {"a":', "[", "]", "}", '"', "\\", "#", "quit", " ", "\n", "'{"])).map(
-        "".join
-    )
+    st.lists(
+        st.sampled_from(
+            ['create-job J {"a":', "[", "]", "}", '"', "\\", "#", "quit", " ", "\n", "'{"]
+        )
+    ).map("".join)
 )
 def test_any_text(text: str) -> None:
     """Whatever the text, nothing of it is lost, and closing all brackets ends it."""

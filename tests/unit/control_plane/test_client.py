@@ -56,8 +56,12 @@ def test_thing_is_created(connect: Connect, service: Control) -> None:
     assert service.jobs == {"Job1": {"New": "QUEUED"}}
 
 
-@pytest.mark.parametrize("answer", [DENIED, THROTTLED, refusal(500, "InternalFailureException"), Answer(404)])
-def test_only_not_found_means_missing(plane: ControlPlane, service: Control, answer: Answer) -> None:
+@pytest.mark.parametrize(
+    "answer", [DENIED, THROTTLED, refusal(500, "InternalFailureException"), Answer(404)]
+)
+def test_only_not_found_means_missing(
+    plane: ControlPlane, service: Control, answer: Answer
+) -> None:
     """A thing that cannot be described for another reason is not created."""
     service.script(answer)
     assert failure(plane, "iot:DescribeThing").message.startswith("iot:DescribeThing failed: ")
@@ -77,10 +81,16 @@ def test_thing_cannot_be_created(plane: ControlPlane, service: Control) -> None:
 def test_create_job(plane: ControlPlane, service: Control, document: str) -> None:
     """CreateJob targets the thing once (SNAPSHOT) and carries the document as it is."""
     answer = plane.create_job("Job1", document)
-    assert answer == Block("CreateJobOutput", {"description": None, "jobArn": JOB_ARN, "jobId": "Job1"})
+    assert answer == Block(
+        "CreateJobOutput", {"description": None, "jobArn": JOB_ARN, "jobId": "Job1"}
+    )
     (request,) = service.requests
     assert (request.method, request.kind, request.name) == ("PUT", "jobs", "Job1")
-    assert request.body == {"targets": [f"{ARN}:thing/T"], "document": document, "targetSelection": "SNAPSHOT"}
+    assert request.body == {
+        "targets": [f"{ARN}:thing/T"],
+        "document": document,
+        "targetSelection": "SNAPSHOT",
+    }
 
 
 @pytest.mark.parametrize("action", ["iot:CreateJob", "iot:CancelJob"])
@@ -97,7 +107,9 @@ def test_cancel_job(plane: ControlPlane, service: Control, force: bool, left: st
     """CancelJob ends what is queued, and what is in progress only if it is forced."""
     service.jobs["Job1"] = {"T": "IN_PROGRESS", "Other": "QUEUED"}
     answer = plane.cancel_job("Job1", force=force)
-    assert answer == Block("CancelJobOutput", {"description": None, "jobArn": JOB_ARN, "jobId": "Job1"})
+    assert answer == Block(
+        "CancelJobOutput", {"description": None, "jobArn": JOB_ARN, "jobId": "Job1"}
+    )
     assert service.jobs["Job1"] == {"T": left, "Other": "CANCELED"}
 
 
@@ -116,8 +128,14 @@ def test_describe_job_execution(plane: ControlPlane, service: Control) -> None:
     assert block.body is not None
     assert (block.body["status"], block.body["queuedAt"]) == ("QUEUED", NOW)
     assert block.body["statusDetails"] == {"detailsMap": {"step": "1"}}
-    service.script(Answer(200, {"execution": {"status": "QUEUED", "queuedAt": "soon", "odd": [1]}, "more": 1}))
-    assert plane.describe_job_execution("Job1").body == {"status": "QUEUED", "queuedAt": "soon", "odd": [1]}
+    service.script(
+        Answer(200, {"execution": {"status": "QUEUED", "queuedAt": "soon", "odd": [1]}, "more": 1})
+    )
+    assert plane.describe_job_execution("Job1").body == {
+        "status": "QUEUED",
+        "queuedAt": "soon",
+        "odd": [1],
+    }
 
 
 @pytest.mark.parametrize("action", ["iot:CancelJob", "iot:DeleteJob", "iot:DescribeJobExecution"])
@@ -137,19 +155,10 @@ def test_already_exists(plane: ControlPlane) -> None:
     error = failure(plane, "iot:CreateJob")
     assert isinstance(error, AlreadyExists)
     assert error.message == "iot:CreateJob failed: ResourceAlreadyExistsException: no"
-    assert (error.retried, error.job_arn, error.uncertain) == (False, JOB_ARN, False)
+    assert not error.uncertain
 
 
 # Retries
-
-
-@pytest.mark.parametrize("lost", [HANG_UP, Answer(500), Answer(503)], ids=["cut", "500", "503"])
-def test_its_own_job_already_exists(plane: ControlPlane, service: Control, lost: Answer | bytes) -> None:
-    """A job that exists may be this very request's, if its first attempt may have been carried out."""
-    service.script(lost, refusal(409, "ResourceAlreadyExistsException", resourceArn=JOB_ARN))
-    error = failure(plane, "iot:CreateJob")
-    assert isinstance(error, AlreadyExists)
-    assert (error.retried, error.job_arn, error.uncertain) == (True, JOB_ARN, False)
 
 
 @pytest.mark.parametrize("action", CHANGING)
@@ -174,7 +183,9 @@ def test_an_earlier_attempt(
 
 
 @pytest.mark.parametrize("action", ["iot:CancelJob", "iot:DeleteJob"])
-def test_not_found_by_the_second_attempt(plane: ControlPlane, service: Control, action: str) -> None:
+def test_not_found_by_the_second_attempt(
+    plane: ControlPlane, service: Control, action: str
+) -> None:
     """A job that a second attempt does not find may have been deleted by the first."""
     service.script(HANG_UP, NOT_FOUND)
     error = failure(plane, action)
@@ -185,7 +196,11 @@ def test_not_found_by_the_second_attempt(plane: ControlPlane, service: Control, 
 def test_a_retry_succeeds(plane: ControlPlane, service: Control) -> None:
     """One lost attempt costs nothing."""
     service.script(HANG_UP, Answer(200, {"jobArn": JOB_ARN}))
-    assert plane.create_job("Job1", "{}").body == {"description": None, "jobArn": JOB_ARN, "jobId": "Job1"}
+    assert plane.create_job("Job1", "{}").body == {
+        "description": None,
+        "jobArn": JOB_ARN,
+        "jobId": "Job1",
+    }
 
 
 def test_two_attempts_and_no_more(plane: ControlPlane, service: Control) -> None:
@@ -231,7 +246,9 @@ def test_calls_at_the_same_time(plane: ControlPlane, service: Control) -> None:
     with ThreadPoolExecutor(2) as threads:
         lost, kept = (threads.submit(plane.delete_job, name) for name in ("Lost", "Kept"))
         errors = [it.exception() for it in (lost, kept)]
-    told = [(error.message, error.uncertain) for error in errors if isinstance(error, RequestFailed)]
+    told = [
+        (error.message, error.uncertain) for error in errors if isinstance(error, RequestFailed)
+    ]
     said = "iot:DeleteJob failed: AccessDeniedException: "
     assert told == [(f"{said}Lost", True), (f"{said}Kept", False)]
 
@@ -247,7 +264,9 @@ def test_what_the_session_needs() -> None:
 
 def test_client_gives_up_in_time() -> None:
     """A client tries twice, and no attempt is silent for longer than the timeout."""
-    config = new_client("iot", region="eu-west-1", endpoint_url="http://127.0.0.1:9", timeout=7).meta.config
+    config = new_client(
+        "iot", region="eu-west-1", endpoint_url="http://127.0.0.1:9", timeout=7
+    ).meta.config
     assert (config.connect_timeout, config.read_timeout) == (2, 7)
     assert config.retries == {"mode": "standard", "total_max_attempts": 2}
     assert config.region_name == "eu-west-1"
@@ -258,7 +277,9 @@ def test_client_gives_up_in_time() -> None:
 def test_what_is_loaded_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """After `load`, a client is made without another look at botocore's files."""
     load("us-east-1")
-    monkeypatch.setattr("botocore.loaders.JSONFileLoader.load_file", lambda *_: pytest.fail("a file is read"))
+    monkeypatch.setattr(
+        "botocore.loaders.JSONFileLoader.load_file", lambda *_: pytest.fail("a file is read")
+    )
     assert new_client("iot", region="us-east-1").meta.region_name == "us-east-1"
 
 
@@ -273,7 +294,9 @@ def test_unknown_profile() -> None:
 
 def test_wrong_endpoint_url() -> None:
     """An endpoint URL that is none is refused with boto3's words."""
-    with pytest.raises(RequestFailed, match="the control plane client failed: Invalid endpoint: not a url"):
+    with pytest.raises(
+        RequestFailed, match="the control plane client failed: Invalid endpoint: not a url"
+    ):
         ControlPlane(SETTINGS._replace(endpoint_url="not a url"))
 
 
@@ -286,7 +309,9 @@ def test_configuration_that_cannot_be_read(fresh: Path) -> None:
 
 # Codes of multi-factor devices
 
-KEYS_IN_CONFIG = "[profile keys]\naws_access_key_id=AKIAIOSFODNN7EXAMPLE\naws_secret_access_key=secret\n"
+KEYS_IN_CONFIG = (
+    "[profile keys]\naws_access_key_id=AKIAIOSFODNN7EXAMPLE\naws_secret_access_key=secret\n"
+)
 ROLE = "role_arn=arn:aws:iam::000000000000:role/R\n"
 MFA = "mfa_serial=arn:aws:iam::000000000000:mfa/me\n"
 
@@ -301,14 +326,22 @@ MFA = "mfa_serial=arn:aws:iam::000000000000:mfa/me\n"
 )
 @pytest.mark.parametrize("named_by", ["--profile", "AWS_PROFILE"])
 def test_profile_with_mfa_serial(
-    fresh: Path, connect: Connect, service: Control, monkeypatch: pytest.MonkeyPatch, *, profiles: str, named_by: str
+    fresh: Path,
+    connect: Connect,
+    service: Control,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    profiles: str,
+    named_by: str,
 ) -> None:
     """Credentials that need a code are refused at once, with what to do; nobody is asked, and nothing is sent."""
     fresh.write_text(KEYS_IN_CONFIG + profiles)
     monkeypatch.setenv("AWS_ENDPOINT_URL_STS", service.url)
     if named_by == "AWS_PROFILE":
         monkeypatch.setenv("AWS_PROFILE", "mfa")
-    error = failure(connect(profile="mfa" if named_by == "--profile" else None), "iot:DescribeThing")
+    error = failure(
+        connect(profile="mfa" if named_by == "--profile" else None), "iot:DescribeThing"
+    )
     assert "arn:aws:iam::000000000000:mfa/me" in error.message
     assert error.cause == "the profile, or its source_profile, has an mfa_serial"
     for way in ("aws configure export-credentials", "aws sts get-session-token", "aws sso login"):
@@ -317,9 +350,15 @@ def test_profile_with_mfa_serial(
     assert service.requests == []
 
 
-def test_keys_before_the_profile(fresh: Path, connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_keys_before_the_profile(
+    fresh: Path, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Keys that were exported count before a profile of AWS_PROFILE that would need a code: the way that is named."""
     fresh.write_text(f"{KEYS_IN_CONFIG}[profile mfa]\n{ROLE}{MFA}source_profile=keys\n")
-    for name, value in {"AWS_PROFILE": "mfa", "AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x"}.items():
+    for name, value in {
+        "AWS_PROFILE": "mfa",
+        "AWS_ACCESS_KEY_ID": "x",
+        "AWS_SECRET_ACCESS_KEY": "x",
+    }.items():
         monkeypatch.setenv(name, value)
     assert connect().ensure_thing() is False

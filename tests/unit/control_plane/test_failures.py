@@ -23,8 +23,13 @@ def failure(
     return explain(action, error, settings, list(attempts), hidden)
 
 
-def refusal(code: str, message: str = "no", status: int = 400, action: str = "iot:DeleteJob") -> RequestFailed:
-    response = {"Error": {"Code": code, "Message": message}, "ResponseMetadata": {"HTTPStatusCode": status}}
+def refusal(
+    code: str, message: str = "no", status: int = 400, action: str = "iot:DeleteJob"
+) -> RequestFailed:
+    response = {
+        "Error": {"Code": code, "Message": message},
+        "ResponseMetadata": {"HTTPStatusCode": status},
+    }
     return failure(boto.ClientError(response, "Any"), action, attempts=[status >= 500])
 
 
@@ -39,7 +44,10 @@ def test_access_denied_names_the_permission() -> None:
     )
     error = refusal("AccessDeniedException", message, 403)
     assert error.message == f"iot:DeleteJob failed: AccessDeniedException: {message}"
-    assert error.cause == f"the control plane credentials lack the permission iot:DeleteJob on {JOB_ARN}"
+    assert (
+        error.cause
+        == f"the control plane credentials lack the permission iot:DeleteJob on {JOB_ARN}"
+    )
     assert "policies/control-plane-policy.json" in error.next_step
     assert not error.uncertain
 
@@ -47,7 +55,9 @@ def test_access_denied_names_the_permission() -> None:
 @pytest.mark.parametrize("code", ["AccessDeniedException", "AccessDenied", "UnauthorizedException"])
 def test_access_denied_without_a_word(code: str) -> None:
     """A denied action is named even when the service does not name it."""
-    assert refusal(code, "", 403).cause.endswith("lack the permission iot:DeleteJob on the thing or job")
+    assert refusal(code, "", 403).cause.endswith(
+        "lack the permission iot:DeleteJob on the thing or job"
+    )
 
 
 def test_access_denied_without_a_resource() -> None:
@@ -58,10 +68,15 @@ def test_access_denied_without_a_resource() -> None:
 
 def test_a_role_that_may_not_be_assumed() -> None:
     """What another service denies on the way to the credentials is nothing that the shipped policy allows."""
-    message = "User: u is not authorized to perform: sts:AssumeRole on resource: arn:aws:iam::1:role/R"
+    message = (
+        "User: u is not authorized to perform: sts:AssumeRole on resource: arn:aws:iam::1:role/R"
+    )
     error = refusal("AccessDenied", message, 403)
     assert error.cause.endswith("lack the permission sts:AssumeRole on arn:aws:iam::1:role/R")
-    assert error.next_step == "allow it to the user or role whose keys these are, or choose another --profile."
+    assert (
+        error.next_step
+        == "allow it to the user or role whose keys these are, or choose another --profile."
+    )
 
 
 @pytest.mark.parametrize("code", ["ExpiredTokenException", "ExpiredToken"])
@@ -74,7 +89,12 @@ def test_expired(code: str) -> None:
 
 @pytest.mark.parametrize(
     "code",
-    ["UnrecognizedClientException", "InvalidClientTokenId", "InvalidSignatureException", "SignatureDoesNotMatch"],
+    [
+        "UnrecognizedClientException",
+        "InvalidClientTokenId",
+        "InvalidSignatureException",
+        "SignatureDoesNotMatch",
+    ],
 )
 def test_wrong_keys(code: str) -> None:
     """Keys that the service does not know are said to be wrong, with a way to see which are used."""
@@ -85,7 +105,10 @@ def test_wrong_keys(code: str) -> None:
 
 @pytest.mark.parametrize(
     "message",
-    ["Signature expired: 20200101T000000Z is now earlier than 20261124T000000Z", "Signature not yet current: x"],
+    [
+        "Signature expired: 20200101T000000Z is now earlier than 20261124T000000Z",
+        "Signature not yet current: x",
+    ],
 )
 def test_wrong_clock(message: str) -> None:
     """A signature of another time is put down to the clock, not to the keys."""
@@ -146,7 +169,12 @@ def test_other_refusals(code: str, status: int, next_step: str) -> None:
 
 @pytest.mark.parametrize(
     "response",
-    [{}, {"Error": {}}, {"Error": {"Code": None, "Message": None}}, {"Error": {"Code": 5, "Message": ["a"]}}],
+    [
+        {},
+        {"Error": {}},
+        {"Error": {"Code": None, "Message": None}},
+        {"Error": {"Code": 5, "Message": ["a"]}},
+    ],
 )
 def test_refusal_without_anything(response: dict[str, object]) -> None:
     """A refusal without code, message or metadata, or with odd ones, is a failure like any other."""
@@ -219,7 +247,9 @@ def test_lost_answers(error: Exception, attempts: list[bool]) -> None:
 )
 def test_unreachable(error: Exception) -> None:
     """A control plane that cannot be reached is named, and nothing was carried out."""
-    told = failure(error, settings=SETTINGS._replace(endpoint_url="https://here:1"), attempts=[False, False])
+    told = failure(
+        error, settings=SETTINGS._replace(endpoint_url="https://here:1"), attempts=[False, False]
+    )
     assert told.message == f"iot:DeleteJob failed: the control plane cannot be reached: {error}"
     assert "us-east-1" in told.cause
     assert "https://here:1" in told.next_step
@@ -233,14 +263,20 @@ def test_a_local_that_has_ended(host: str) -> None:
     assert told.cause.startswith("the --local that listened there has probably ended")
     assert "start --local again" in told.next_step
     assert "network" not in told.cause
-    elsewhere = failure(boto.EndpointConnectionError(endpoint_url="http://localhost.example/things/T"))
+    elsewhere = failure(
+        boto.EndpointConnectionError(endpoint_url="http://localhost.example/things/T")
+    )
     assert "--local" not in elsewhere.cause
 
 
 @pytest.mark.parametrize(
     ("error", "cause", "next_step"),
     [
-        (boto.ProxyConnectionError(proxy_url="https://x"), "names a proxy that does not answer", "NO_PROXY"),
+        (
+            boto.ProxyConnectionError(proxy_url="https://x"),
+            "names a proxy that does not answer",
+            "NO_PROXY",
+        ),
         (boto.SSLError(endpoint_url="https://x", error="x"), "intercepts TLS", "AWS_CA_BUNDLE"),
     ],
 )
@@ -254,7 +290,12 @@ def test_in_between(error: Exception, cause: str, next_step: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "error", [boto.ParamValidationError(report="x"), ValueError("Invalid endpoint"), AttributeError("items")]
+    "error",
+    [
+        boto.ParamValidationError(report="x"),
+        ValueError("Invalid endpoint"),
+        AttributeError("items"),
+    ],
 )
 def test_other_errors(error: Exception) -> None:
     """Whatever else boto3 raises is told in its words."""

@@ -49,7 +49,9 @@ def http(body: bytes, *headers: str, status: str = "200 OK") -> bytes:
     ],
     ids=["html", "no text", "NaN", "deep", "long number", "list", "null", "string", "large"],
 )
-def test_success_that_is_none(plane: ControlPlane, service: Control, action: str, body: bytes, what: str) -> None:
+def test_success_that_is_none(
+    plane: ControlPlane, service: Control, action: str, body: bytes, what: str
+) -> None:
     """A 200 that is no JSON object is no success; the outcome of what should have changed something is unknown."""
     service.script(Answer(200, body, {"Content-Type": "text/html"}))
     error = failure(plane, action)
@@ -62,7 +64,9 @@ def test_success_that_is_none(plane: ControlPlane, service: Control, action: str
 
 @pytest.mark.parametrize("action", NEEDED)
 @pytest.mark.parametrize("found", [None, "", 5, ["arn"], {"a": 1}, {"status": None}, {"status": 5}])
-def test_success_without_what_it_must_have(plane: ControlPlane, service: Control, action: str, found: object) -> None:
+def test_success_without_what_it_must_have(
+    plane: ControlPlane, service: Control, action: str, found: object
+) -> None:
     """A 200 without an ARN, or without an execution, is no success."""
     for body in ({NEEDED[action]: found}, {}, b"", b" \r\n"):
         service.script(Answer(200, body))
@@ -73,8 +77,12 @@ def test_success_without_what_it_must_have(plane: ControlPlane, service: Control
 
 def test_a_created_thing_without_arn(plane: ControlPlane, service: Control) -> None:
     """A 200 for CreateThing that has no ARN created nothing that is known of."""
-    service.script(Answer(404, b"", {"x-amzn-ErrorType": "ResourceNotFoundException"}), Answer(200, {}))
-    assert failure(plane, "iot:DescribeThing").message.startswith(f"iot:CreateThing: {NOT_AWS}without thingArn")
+    service.script(
+        Answer(404, b"", {"x-amzn-ErrorType": "ResourceNotFoundException"}), Answer(200, {})
+    )
+    assert failure(plane, "iot:DescribeThing").message.startswith(
+        f"iot:CreateThing: {NOT_AWS}without thingArn"
+    )
 
 
 @pytest.mark.parametrize("body", [b"", b"{}", {"odd": None}])
@@ -95,8 +103,14 @@ def test_deletion_by_nobody(plane: ControlPlane, service: Control) -> None:
 @pytest.mark.parametrize("action", OPERATIONS)
 def test_odd_members_of_a_success(plane: ControlPlane, service: Control, action: str) -> None:
     """Members that are of no use here may be anything."""
-    good = {"thingArn": f"{ARN}:thing/T", "jobArn": f"{ARN}:job/Job1", "execution": {"status": "QUEUED"}}
-    service.script(Answer(200, good | {"attributes": 5, "version": "x", "description": [1], "jobId": {}}))
+    good = {
+        "thingArn": f"{ARN}:thing/T",
+        "jobArn": f"{ARN}:job/Job1",
+        "execution": {"status": "QUEUED"},
+    }
+    service.script(
+        Answer(200, good | {"attributes": 5, "version": "x", "description": [1], "jobId": {}})
+    )
     OPERATIONS[action](plane)
 
 
@@ -158,7 +172,9 @@ def test_an_error_of_no_aws(plane: ControlPlane, service: Control) -> None:
 def test_redirects_are_not_followed(plane: ControlPlane, service: Control) -> None:
     """A redirect is a failure: the signed request goes nowhere else."""
     service.script(Answer(307, b"", {"Location": f"{service.url}/jobs/Other"}))
-    assert failure(plane, "iot:DeleteJob").message == "iot:DeleteJob failed: 307: Temporary Redirect"
+    assert (
+        failure(plane, "iot:DeleteJob").message == "iot:DeleteJob failed: 307: Temporary Redirect"
+    )
     assert [it.name for it in service.requests] == ["Job1"]
 
 
@@ -183,7 +199,9 @@ def test_redirects_are_not_followed(plane: ControlPlane, service: Control) -> No
     ids=count(),
 )
 @pytest.mark.parametrize("action", CHANGING)
-def test_answers_cut_or_garbled(plane: ControlPlane, service: Control, action: str, answer: bytes) -> None:
+def test_answers_cut_or_garbled(
+    plane: ControlPlane, service: Control, action: str, answer: bytes
+) -> None:
     """An answer that is cut short, or no HTTP, leaves it open whether the request was carried out."""
     service.script(answer)
     error = failure(plane, action)
@@ -279,7 +297,9 @@ def test_silence_within_an_answer(connect: Connect) -> None:
     assert error.uncertain
 
 
-def test_one_connection(connect: Connect, service: Control, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_connection(
+    connect: Connect, service: Control, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Answers are read to their end, so that the next request finds the connection open."""
     connections = []
     accept = service._server.get_request

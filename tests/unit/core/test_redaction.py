@@ -60,13 +60,31 @@ def test_secrets_by_name() -> None:
         "aws_secret_number": 5,
     }
     found = set(secrets(settings))
-    assert found >= {"key id", "secret", "token", "container", "user:pw", "user", "pw", "endpoint", "nested", "inner"}
+    assert found >= {
+        "key id",
+        "secret",
+        "token",
+        "container",
+        "user:pw",
+        "user",
+        "pw",
+        "endpoint",
+        "nested",
+        "inner",
+    }
     assert not {form for form in found if re.search("host|file|profile|region|not of", form)}
 
 
 def test_pieces_of_a_user_part() -> None:
     """What a parser may take for a host, a port or a path is part of the secret, and so is what was encoded."""
-    assert set(url_secrets("http://user:a#b%40c@host")) >= {"user:a#b%40c", "user:a", "a", "user:a#b@c", "b", "c"}
+    assert set(url_secrets("http://user:a#b%40c@host")) >= {
+        "user:a#b%40c",
+        "user:a",
+        "a",
+        "user:a#b@c",
+        "b",
+        "c",
+    }
     assert not set(url_secrets("http://host/path"))
 
 
@@ -89,11 +107,17 @@ def test_forms(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "secret", ["back\\slash-and-more", "quo'te-and\"-more", "m\xf6re-than-ascii", "ctrl\x07-and-more"]
+    "secret",
+    ["back\\slash-and-more", "quo'te-and\"-more", "m\xf6re-than-ascii", "ctrl\x07-and-more"],
 )
 def test_odd_secrets(secret: str) -> None:
     """So is one with characters that change when it is quoted; what is left are single characters."""
-    for text in (f"is {secret!r}", f"is {secret.encode()!r}", f"is {secret.encode('latin-1')!r}", f"is {secret}"):
+    for text in (
+        f"is {secret!r}",
+        f"is {secret.encode()!r}",
+        f"is {secret.encode('latin-1')!r}",
+        f"is {secret}",
+    ):
         assert not re.search("[a-z]{4}", redact(text, [secret]))
 
 
@@ -106,7 +130,10 @@ def test_short_secrets() -> None:
 
 def test_key_id_keeps_its_end() -> None:
     """Of an access key id the last four characters tell which it is."""
-    assert redact("AKIAIOSFODNN7EXAMPLE is unknown", ["AKIAIOSFODNN7EXAMPLE\r", TOKEN]) == "…MPLE is unknown"
+    assert (
+        redact("AKIAIOSFODNN7EXAMPLE is unknown", ["AKIAIOSFODNN7EXAMPLE\r", TOKEN])
+        == "…MPLE is unknown"
+    )
     assert redact("PASSWORDPASSWORD1234", ["PASSWORDPASSWORD1234"]) == "…"
 
 
@@ -118,7 +145,10 @@ def test_longer_secrets_first() -> None:
 @pytest.mark.parametrize(
     ("text", "shown"),
     [
-        ("see http://user:pw@host/path and socks5://x@y.", "see http://…@host/path and socks5://…@y."),
+        (
+            "see http://user:pw@host/path and socks5://x@y.",
+            "see http://…@host/path and socks5://…@y.",
+        ),
         ("mail me@host", "mail me@host"),
         ("several\n lines\r\n\tof it", "several lines of it"),
     ],
@@ -128,7 +158,9 @@ def test_texts(text: str, shown: str) -> None:
     assert redact(text, []) == shown
 
 
-@pytest.mark.parametrize("word", ["'a' * 2**20", "'a:1,' * 2**18", "'a@' + 'b:' * 2**18", "'://' * 2**18"])
+@pytest.mark.parametrize(
+    "word", ["'a' * 2**20", "'a:1,' * 2**18", "'a@' + 'b:' * 2**18", "'://' * 2**18"]
+)
 def test_long_words(word: str) -> None:
     """A long word, as a server may send one, is gone through once: it would take an hour otherwise."""
     script = f"""

@@ -18,7 +18,9 @@ async def test_result() -> None:
     assert thread.daemon
 
 
-@pytest.mark.parametrize("error", [ValueError("x"), RuntimeError("y"), KeyboardInterrupt(), SystemExit(3)])
+@pytest.mark.parametrize(
+    "error", [ValueError("x"), RuntimeError("y"), KeyboardInterrupt(), SystemExit(3)]
+)
 async def test_exception(error: BaseException) -> None:
     """Whatever the work raises goes to whoever waits, and nowhere else."""
 
@@ -69,9 +71,15 @@ async def test_nobody_waits_any_more() -> None:
         go, left = threading.Event(), threading.Event()
         arrived: list[int] = []
         complaints: list[Any] = []
-        asyncio.get_running_loop().set_exception_handler(lambda _, context, into=complaints: into.append(context))  # type: ignore[misc]
 
-        def work(go: threading.Event = go, left: threading.Event = left, *, fails: bool = fails) -> int:
+        def complain(_: object, context: Any, into: list[Any] = complaints) -> None:
+            into.append(context)
+
+        asyncio.get_running_loop().set_exception_handler(complain)
+
+        def work(
+            go: threading.Event = go, left: threading.Event = left, *, fails: bool = fails
+        ) -> int:
             assert go.wait(TIMEOUT)
             left.set()
             if fails:

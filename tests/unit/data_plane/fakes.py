@@ -19,7 +19,9 @@ from jobs_sandbox.core.blocks import CHANGED, NEXT_CHANGED, Block
 from jobs_sandbox.core.settings import Settings
 from jobs_sandbox.data_plane.client import DataPlane
 
-SETTINGS = Settings("host", "cert", "key", "region", "Thing", "test-1", port=1, ca_file="ca", timeout=60)
+SETTINGS = Settings(
+    "host", "cert", "key", "region", "Thing", "test-1", port=1, ca_file="ca", timeout=60
+)
 JOBS = "$aws/things/Thing/jobs/"
 RR = "AWS_ERROR_MQTT_REQUEST_RESPONSE_"
 HANGUP = AwsCrtError(5, "AWS_ERROR_MQTT_UNEXPECTED_HANGUP", "hung up")
@@ -33,7 +35,9 @@ def asynchronous(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[...
         wrong: list[dict[str, Any]] = []
 
         async def watched() -> None:
-            asyncio.get_running_loop().set_exception_handler(lambda _, context: wrong.append(context))
+            asyncio.get_running_loop().set_exception_handler(
+                lambda _, context: wrong.append(context)
+            )
             await test(*args, **kwargs)
 
         asyncio.run(watched())
@@ -104,7 +108,9 @@ class FakeSdk:
         self.build_error: Exception | None = None
         self.send_error: Exception | None = None
         self.on_start: Callable[[], None] = self.connected
-        self.on_open: Callable[[FakeStream], None] = lambda stream: stream.status(Status.SUBSCRIPTION_ESTABLISHED)
+        self.on_open: Callable[[FakeStream], None] = lambda stream: stream.status(
+            Status.SUBSCRIPTION_ESTABLISHED
+        )
         self.stops = True
 
     # The builder and the MQTT client
@@ -185,11 +191,17 @@ class FakeSdk:
         self.built["on_lifecycle_connection_success"](SimpleNamespace(connack_packet=connack))
 
     def failed(self, error: Exception = HANGUP, code: int | None = None) -> None:
-        connack = None if code is None else mqtt5.ConnackPacket(reason_code=mqtt5.ConnectReasonCode(code))
-        self.built["on_lifecycle_connection_failure"](SimpleNamespace(exception=error, connack_packet=connack))
+        connack = (
+            None if code is None else mqtt5.ConnackPacket(reason_code=mqtt5.ConnectReasonCode(code))
+        )
+        self.built["on_lifecycle_connection_failure"](
+            SimpleNamespace(exception=error, connack_packet=connack)
+        )
 
     def lost(self, error: Exception = HANGUP, packet: mqtt5.DisconnectPacket | None = None) -> None:
-        self.built["on_lifecycle_disconnection"](SimpleNamespace(exception=error, disconnect_packet=packet))
+        self.built["on_lifecycle_disconnection"](
+            SimpleNamespace(exception=error, disconnect_packet=packet)
+        )
 
     def stopped(self) -> None:
         self.built["on_lifecycle_stopped"](None)
@@ -214,7 +226,9 @@ class FakeSdk:
 
 
 @asynccontextmanager
-async def started(listener: FakeListener, settings: Settings = SETTINGS) -> AsyncIterator[DataPlane]:
+async def started(
+    listener: FakeListener, settings: Settings = SETTINGS
+) -> AsyncIterator[DataPlane]:
     """A data plane that is connected to the fake SDK."""
     async with DataPlane(settings, listener) as data:
         yield data

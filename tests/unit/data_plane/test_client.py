@@ -13,7 +13,15 @@ from jobs_sandbox.core.errors import StartError
 from jobs_sandbox.core.settings import Settings
 from jobs_sandbox.data_plane import client
 from jobs_sandbox.data_plane.client import DataPlane
-from tests.unit.data_plane.fakes import HANGUP, SETTINGS, FakeListener, FakeSdk, asynchronous, settle, started
+from tests.unit.data_plane.fakes import (
+    HANGUP,
+    SETTINGS,
+    FakeListener,
+    FakeSdk,
+    asynchronous,
+    settle,
+    started,
+)
 
 
 async def start_error(listener: FakeListener, settings: Settings = SETTINGS) -> StartError:
@@ -35,7 +43,14 @@ async def test_connect_and_close(sdk: FakeSdk, listener: FakeListener) -> None:
         assert sdk.streams.keys() == {CHANGED, NEXT_CHANGED}
         assert {stream.opened for stream in sdk.streams.values()} == {1}
         assert listener.states == [("connected", "")]
-    wanted = {"cert": "cert", "key": "key", "endpoint": "host", "port": 1, "ca_filepath": "ca", "client_id": "test-1"}
+    wanted = {
+        "cert": "cert",
+        "key": "key",
+        "endpoint": "host",
+        "port": 1,
+        "ca_filepath": "ca",
+        "client_id": "test-1",
+    }
     assert sdk.built.items() >= wanted.items()
     assert sdk.built["connack_timeout_ms"] == 60_000
     assert sdk.built["ping_timeout_ms"] < sdk.built["keep_alive_interval_sec"] * 1000
@@ -69,7 +84,9 @@ async def test_new_connections_send_at_once(
     assert ports == [1, 1]
 
 
-@pytest.mark.parametrize("error", [RuntimeError("34"), OSError("gone"), ValueError("x"), AwsCrtError(1, "N", "m")])
+@pytest.mark.parametrize(
+    "error", [RuntimeError("34"), OSError("gone"), ValueError("x"), AwsCrtError(1, "N", "m")]
+)
 @asynchronous
 async def test_builder_fails(sdk: FakeSdk, listener: FakeListener, error: Exception) -> None:
     """Files that the SDK cannot use are a StartError, and there is nothing to stop."""
@@ -223,7 +240,12 @@ async def test_callbacks_hand_over(sdk: FakeSdk, listener: FakeListener) -> None
         assert listener.events == []
         await settle()
         assert len(listener.events) == 1
-        assert [state for state, _ in listener.states] == ["connected", "reconnecting", "reconnecting", "connected"]
+        assert [state for state, _ in listener.states] == [
+            "connected",
+            "reconnecting",
+            "reconnecting",
+            "connected",
+        ]
     assert listener.threads == {threading.get_ident()}
 
 
@@ -248,7 +270,10 @@ async def test_lost(sdk: FakeSdk, listener: FakeListener) -> None:
             ),
             ("reconnecting", "cannot reconnect yet: full (MemoryError); trying on"),
             ("reconnecting", "cannot reconnect yet: SERVER_BUSY (137); trying on"),
-            ("reconnecting", "cannot reconnect yet: hung up (AWS_ERROR_MQTT_UNEXPECTED_HANGUP); trying on"),
+            (
+                "reconnecting",
+                "cannot reconnect yet: hung up (AWS_ERROR_MQTT_UNEXPECTED_HANGUP); trying on",
+            ),
         ]
         assert listener.states[5][1].startswith("reconnected after ")
 
@@ -264,7 +289,9 @@ async def test_catching_up(sdk: FakeSdk, listener: FakeListener) -> None:
         sdk.answers("get/accepted", odd=1)
         sdk.arrives(b"{}")
         await settle()
-        assert [block.body for block in listener.pending] == [{"clientToken": "token-0000", "odd": 1}]
+        assert [block.body for block in listener.pending] == [
+            {"clientToken": "token-0000", "odd": 1}
+        ]
         assert len(listener.events) == 1
         assert listener.warnings == []
 
@@ -278,7 +305,9 @@ async def test_catching_up_in_vain(sdk: FakeSdk, listener: FakeListener) -> None
         await settle()
         sdk.fails("TIMEOUT")
         await settle()
-        assert listener.warnings == ["what changed while the connection was down is not known: no answer within 60 s"]
+        assert listener.warnings == [
+            "what changed while the connection was down is not known: no answer within 60 s"
+        ]
         sdk.answers("get/accepted")
         await settle()
         assert len(listener.pending) == 1
@@ -295,5 +324,7 @@ async def test_catching_up_refused(sdk: FakeSdk, listener: FakeListener) -> None
         await settle()
         assert listener.pending == []
         [warning] = listener.warnings
-        assert warning.startswith("what changed while the connection was down is not known: the service rejected the ")
+        assert warning.startswith(
+            "what changed while the connection was down is not known: the service rejected the "
+        )
         assert warning.endswith("RequestThrottled: slow down")

@@ -11,7 +11,9 @@ class Story:
     def __init__(self) -> None:
         self.now = 1000.0
         self.told: list[tuple[str, str]] = []
-        self.connection = Connection(lambda state, message: self.told.append((state, message)), lambda: self.now)
+        self.connection = Connection(
+            lambda state, message: self.told.append((state, message)), lambda: self.now
+        )
         self.connection.restored()
 
     @property
@@ -154,7 +156,10 @@ def test_a_silent_loss_that_lasts(story: Story) -> None:
         if cause:
             story.connection.failed(cause)
         story.connection.restored()
-    assert story.messages[-2:] == ["cannot reconnect yet: refused; trying on", "reconnected after 0.0 s"]
+    assert story.messages[-2:] == [
+        "cannot reconnect yet: refused; trying on",
+        "reconnected after 0.0 s",
+    ]
     assert len(story.messages) == 6
 
 
@@ -167,7 +172,9 @@ def test_silent_loss_has_silent_attempts(story: Story) -> None:
     assert len(story.messages) == 6
 
 
-@pytest.mark.parametrize(("stood", "message"), [(59, "(2 times in 59 s)"), (61, "connection lost: again")])
+@pytest.mark.parametrize(
+    ("stood", "message"), [(59, "(2 times in 59 s)"), (61, "connection lost: again")]
+)
 def test_sound_connection(story: Story, stood: float, message: str) -> None:
     """After a minute of standing, a loss is news again and counts from one."""
     story.connection.lost("once")
@@ -234,5 +241,7 @@ def test_broken_since(story: Story) -> None:
     assert story.connection.broken_since(while_down) == "the connection is down: refused"
     story.connection.restored()
     for earlier in (mark, while_down):
-        assert story.connection.broken_since(earlier) == "the connection was lost meanwhile: refused"
+        assert (
+            story.connection.broken_since(earlier) == "the connection was lost meanwhile: refused"
+        )
     assert story.connection.broken_since(story.connection.mark()) == ""

@@ -34,8 +34,14 @@ from tests.support.servers import (
     talking,
 )
 
-LONG_AGO = {"not_before": datetime(2020, 1, 1, tzinfo=UTC), "not_after": datetime(2021, 1, 1, tzinfo=UTC)}
-FAR_OFF = {"not_before": datetime(2120, 1, 1, tzinfo=UTC), "not_after": datetime(2121, 1, 1, tzinfo=UTC)}
+LONG_AGO = {
+    "not_before": datetime(2020, 1, 1, tzinfo=UTC),
+    "not_after": datetime(2021, 1, 1, tzinfo=UTC),
+}
+FAR_OFF = {
+    "not_before": datetime(2120, 1, 1, tzinfo=UTC),
+    "not_after": datetime(2121, 1, 1, tzinfo=UTC),
+}
 TLS_1_2, TLS_1_3 = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
 
 
@@ -47,7 +53,9 @@ class Files:
         self.ca = trustme.CA()
         self.ca_file = self.write("ca.pem", self.ca.cert_pem.bytes())
         self.cert, self.key = self.pair("device", self.ca.issue_cert("device.example"))
-        self.settings = Settings(HOST, self.cert, self.key, "us-east-1", "T", "test-1", ca_file=self.ca_file)
+        self.settings = Settings(
+            HOST, self.cert, self.key, "us-east-1", "T", "test-1", ca_file=self.ca_file
+        )
 
     def write(self, name: str, content: bytes) -> str:
         path = self._folder / name
@@ -108,16 +116,23 @@ def test_key_that_others_can_read(files: Files, mode: int) -> None:
     """A private key that others can read is warned of, and the cure named."""
     os.chmod(files.key, mode)
     warning = check_files(files.settings)
-    assert warning == f"the private key {files.key} can be read by other users of this machine; chmod 600 it."
+    assert (
+        warning
+        == f"the private key {files.key} can be read by other users of this machine; chmod 600 it."
+    )
 
 
 @pytest.mark.parametrize(
-    ("field", "role"), [("cert", "certificate"), ("key", "private key"), ("ca_file", "CA")], ids=["cert", "key", "ca"]
+    ("field", "role"),
+    [("cert", "certificate"), ("key", "private key"), ("ca_file", "CA")],
+    ids=["cert", "key", "ca"],
 )
 def test_file_missing(files: Files, field: str, role: str) -> None:
     """A file that is not there is named, with its role."""
     error = refusal(replaced(files.settings, field, "/nowhere/x.pem"))
-    assert error.message == f"the {role} file /nowhere/x.pem cannot be read: No such file or directory"
+    assert (
+        error.message == f"the {role} file /nowhere/x.pem cannot be read: No such file or directory"
+    )
     assert "the --local that was to be joined has probably ended" in error.cause
     assert "mistyped path" in error.cause
     assert "endpoint, certificate, key, region, thing" in error.next_step
@@ -125,7 +140,9 @@ def test_file_missing(files: Files, field: str, role: str) -> None:
 
 def test_file_of_a_real_endpoint_missing(files: Files) -> None:
     """Where no --local can have been meant, none is mentioned."""
-    error = refusal(files.settings._replace(endpoint="x.iot.us-east-1.amazonaws.com", cert="/nowhere/x.pem"))
+    error = refusal(
+        files.settings._replace(endpoint="x.iot.us-east-1.amazonaws.com", cert="/nowhere/x.pem")
+    )
     assert error.cause == "a mistyped path, or a file that belongs to someone else"
 
 
@@ -134,11 +151,16 @@ def test_unreadable_file(files: Files, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     for path in (str(tmp_path), str(tmp_path / "pipe"), "/dev/zero"):
         error = refusal(files.settings._replace(key=path))
-        assert error.message == f"the private key file {path} cannot be read: it is a folder, a pipe or a device"
+        assert (
+            error.message
+            == f"the private key file {path} cannot be read: it is a folder, a pipe or a device"
+        )
 
 
 @pytest.mark.parametrize(
-    ("field", "role"), [("cert", "certificate"), ("key", "private key"), ("ca_file", "CA")], ids=["cert", "key", "ca"]
+    ("field", "role"),
+    [("cert", "certificate"), ("key", "private key"), ("ca_file", "CA")],
+    ids=["cert", "key", "ca"],
 )
 def test_huge_file(files: Files, tmp_path: Path, field: str, role: str) -> None:
     """Of a huge file no more is read than is needed to see that it is no PEM file of any use."""
@@ -147,9 +169,15 @@ def test_huge_file(files: Files, tmp_path: Path, field: str, role: str) -> None:
         for size in (2**40, diagnosis._LARGEST + 1):
             file.truncate(size)
             error = refusal(replaced(files.settings, field, path))
-            assert error.message == f"the {role} file {path} cannot be read: it has more than 8,388,608 bytes"
+            assert (
+                error.message
+                == f"the {role} file {path} cannot be read: it has more than 8,388,608 bytes"
+            )
         file.truncate(diagnosis._LARGEST)
-    assert refusal(replaced(files.settings, field, path)).message == f"the {role} file {path} is no PEM file"
+    assert (
+        refusal(replaced(files.settings, field, path)).message
+        == f"the {role} file {path} is no PEM file"
+    )
 
 
 @pytest.mark.parametrize(
@@ -158,7 +186,10 @@ def test_huge_file(files: Files, tmp_path: Path, field: str, role: str) -> None:
         (b"", "is empty"),
         (b"hello\n", "is no PEM file"),
         (b"\x30\x82\x03\xff\x00", "is no PEM file"),
-        (b"-----BEGIN PUBLIC KEY-----\nMFkw\n-----END PUBLIC KEY-----\n", "holds PUBLIC KEY, not PRIVATE KEY"),
+        (
+            b"-----BEGIN PUBLIC KEY-----\nMFkw\n-----END PUBLIC KEY-----\n",
+            "holds PUBLIC KEY, not PRIVATE KEY",
+        ),
     ],
 )
 def test_no_key(files: Files, content: bytes, holds: str) -> None:
@@ -173,17 +204,23 @@ def test_no_key(files: Files, content: bytes, holds: str) -> None:
 def test_swapped(files: Files) -> None:
     """Certificate and key swapped is the likely cause, and what is wanted is named."""
     error = refusal(files.settings._replace(cert=files.key, key=files.cert))
-    assert error.message == f"the certificate file {files.key} holds EC PRIVATE KEY, not CERTIFICATE"
+    assert (
+        error.message == f"the certificate file {files.key} holds EC PRIVATE KEY, not CERTIFICATE"
+    )
     assert "certificate and key swapped" in error.cause
     assert error.next_step.endswith("CERTIFICATE-----")
 
 
 def test_wrong_ca_file(files: Files) -> None:
     """A trust store that holds no certificate is called the CA file."""
-    assert refusal(files.settings._replace(ca_file=files.key)).message.startswith(f"the CA file {files.key} holds EC ")
+    assert refusal(files.settings._replace(ca_file=files.key)).message.startswith(
+        f"the CA file {files.key} holds EC "
+    )
 
 
-@pytest.mark.parametrize(("field", "role"), [("cert", "certificate"), ("ca_file", "CA")], ids=["cert", "ca"])
+@pytest.mark.parametrize(
+    ("field", "role"), [("cert", "certificate"), ("ca_file", "CA")], ids=["cert", "ca"]
+)
 def test_damaged_certificate(files: Files, field: str, role: str) -> None:
     """A certificate that was cut short is called damaged, and not its key."""
     path = files.write("cut.pem", Path(files.ca_file).read_bytes()[:200])
@@ -194,10 +231,15 @@ def test_damaged_certificate(files: Files, field: str, role: str) -> None:
 def test_damaged_key(files: Files) -> None:
     """A key that was cut short is called damaged, and not its certificate."""
     path = files.write("cut.key", Path(files.key).read_bytes()[:100])
-    assert refusal(files.settings._replace(key=path)).message == f"the private key file {path} is damaged"
+    assert (
+        refusal(files.settings._replace(key=path)).message
+        == f"the private key file {path} is damaged"
+    )
 
 
-@pytest.mark.parametrize("form", [PrivateFormat.PKCS8, PrivateFormat.TraditionalOpenSSL], ids=["PKCS8", "traditional"])
+@pytest.mark.parametrize(
+    "form", [PrivateFormat.PKCS8, PrivateFormat.TraditionalOpenSSL], ids=["PKCS8", "traditional"]
+)
 def test_encrypted_key(files: Files, form: PrivateFormat) -> None:
     """An encrypted key is not asked for its pass phrase; the command that decrypts it is named."""
     key = serialization.load_pem_private_key(Path(files.key).read_bytes(), None)
@@ -212,7 +254,9 @@ def test_encrypted_key(files: Files, form: PrivateFormat) -> None:
     assert f"openssl pkey -in {path}" in error.next_step
 
 
-@pytest.mark.parametrize("comment", [b"an UNENCRYPTED copy\n", b"Proc-Type: 4,ENCRYPTED was here\n"])
+@pytest.mark.parametrize(
+    "comment", [b"an UNENCRYPTED copy\n", b"Proc-Type: 4,ENCRYPTED was here\n"]
+)
 def test_key_with_a_comment(files: Files, comment: bytes) -> None:
     """What stands around a key, whatever its words, does not make it an encrypted one."""
     key = Path(files.key).read_bytes()
@@ -225,7 +269,10 @@ def test_no_pair(files: Files, kind: trustme.KeyType) -> None:
     """A key of another certificate is said to be that, whichever its kind."""
     _, key = files.pair("other", files.ca.issue_cert("other.example", key_type=kind))
     error = refusal(files.settings._replace(key=key))
-    assert error.message == f"the certificate {files.cert} and the private key {key} do not belong together"
+    assert (
+        error.message
+        == f"the certificate {files.cert} and the private key {key} do not belong together"
+    )
     assert error.cause == "files of two different certificates"
 
 
@@ -240,9 +287,14 @@ def test_weak_key(files: Files) -> None:
         .sign(key, hashes.SHA256())
     )
     cert_file = files.write("weak.pem", certificate.public_bytes(serialization.Encoding.PEM))
-    pem = key.private_bytes(serialization.Encoding.PEM, PrivateFormat.PKCS8, serialization.NoEncryption())
+    pem = key.private_bytes(
+        serialization.Encoding.PEM, PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
     error = refusal(files.settings._replace(cert=cert_file, key=files.write("weak.key", pem)))
-    assert error.message == f"the certificate {cert_file} cannot be used with its private key: ee key too small"
+    assert (
+        error.message
+        == f"the certificate {cert_file} cannot be used with its private key: ee key too small"
+    )
     assert "too weak" in error.cause
 
 
@@ -330,7 +382,11 @@ def test_many_addresses(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(
     "behaviour",
-    [talking(b"220 mail.example ESMTP\r\n"), answering(b"HTTP/1.1 400 Bad Request\r\n\r\n"), closing],
+    [
+        talking(b"220 mail.example ESMTP\r\n"),
+        answering(b"HTTP/1.1 400 Bad Request\r\n\r\n"),
+        closing,
+    ],
     ids=["talking", "answering", "closing"],
 )
 def test_no_tls(files: Files, behaviour: Behaviour) -> None:
@@ -347,7 +403,9 @@ def test_no_tls_and_no_word(files: Files) -> None:
     """A server that does not answer the handshake is not waited for."""
     with serving(silent) as port:
         error = explain(files.settings._replace(port=port))
-    assert error.message == f"{HOST}:{port} does not complete a TLS handshake: no answer within 0.1 s"
+    assert (
+        error.message == f"{HOST}:{port} does not complete a TLS handshake: no answer within 0.1 s"
+    )
 
 
 @pytest.mark.parametrize("name", [HOST, "localhost"])
@@ -364,7 +422,9 @@ def test_server_of_another_name(files: Files, name: str) -> None:
 def test_server_not_trusted(files: Files, trusted: bool) -> None:  # noqa: FBT001 - a parameter of the test
     """A server whose CA is not in the trust store is told with the option that names it."""
     with serving(silent, server_tls(trustme.CA().issue_cert(HOST))) as port:
-        error = explain(files.settings._replace(port=port, ca_file=files.ca_file if trusted else None))
+        error = explain(
+            files.settings._replace(port=port, ca_file=files.ca_file if trusted else None)
+        )
     assert error.message.startswith("the server's certificate is not trusted: ")
     assert "--ca-file" in error.next_step
 
@@ -384,7 +444,9 @@ def test_server_of_a_system_ca(files: Files, monkeypatch: pytest.MonkeyPatch) ->
 )
 def test_server_out_of_date(files: Files, dates: dict[str, datetime], reason: str) -> None:
     """A server's certificate that has expired, or is not yet valid, is put down to one of two clocks."""
-    certificate = files.ca.issue_cert(HOST, not_before=dates["not_before"], not_after=dates["not_after"])
+    certificate = files.ca.issue_cert(
+        HOST, not_before=dates["not_before"], not_after=dates["not_after"]
+    )
     with serving(silent, server_tls(certificate)) as port:
         error = explain(files.settings._replace(port=port))
     assert error.message == f"the server's certificate is out of date: {reason}"
@@ -411,9 +473,13 @@ def test_client_not_known(files: Files, version: ssl.TLSVersion) -> None:
     [(LONG_AGO, "the certificate has expired"), (FAR_OFF, "the certificate is not yet valid")],
     ids=["expired", "future"],
 )
-def test_client_out_of_date(files: Files, dates: dict[str, datetime], reason: str, version: ssl.TLSVersion) -> None:
+def test_client_out_of_date(
+    files: Files, dates: dict[str, datetime], reason: str, version: ssl.TLSVersion
+) -> None:
     """A refused certificate that is out of date is said to be that, whatever the server called it."""
-    certificate = files.ca.issue_cert("device.example", not_before=dates["not_before"], not_after=dates["not_after"])
+    certificate = files.ca.issue_cert(
+        "device.example", not_before=dates["not_before"], not_after=dates["not_after"]
+    )
     cert, key = files.pair("dated", certificate)
     tls = server_tls(files.ca.issue_cert(HOST), files.ca_file)
     tls.minimum_version = tls.maximum_version = version
@@ -443,7 +509,10 @@ def test_hung_up(files: Files, port: int, word: str) -> None:
 def test_no_answer(files: Files, port: int, word: str) -> None:
     """A server that does not answer MQTT in time may need more of it."""
     error = explain(files.settings._replace(port=port, timeout=7), word)
-    assert error.message == f"{HOST}:{port} speaks TLS, but did not answer the MQTT connection within 7 s"
+    assert (
+        error.message
+        == f"{HOST}:{port} speaks TLS, but did not answer the MQTT connection within 7 s"
+    )
     assert "no MQTT broker" in error.cause
     assert "--timeout" in error.next_step
 
@@ -451,7 +520,10 @@ def test_no_answer(files: Files, port: int, word: str) -> None:
 def test_no_mqtt(files: Files, port: int) -> None:
     """Whatever else the SDK says of a server with which the handshake succeeds is shown."""
     error = explain(files.settings._replace(port=port), "AWS_ERROR_MQTT5_DECODE_PROTOCOL_ERROR")
-    assert error.message == f"{HOST}:{port} speaks TLS, but not as AWS IoT does: AWS_ERROR_MQTT5_DECODE_PROTOCOL_ERROR"
+    assert (
+        error.message
+        == f"{HOST}:{port} speaks TLS, but not as AWS IoT does: AWS_ERROR_MQTT5_DECODE_PROTOCOL_ERROR"
+    )
     assert "no MQTT 5 broker" in error.cause
 
 

@@ -10,7 +10,9 @@ from tests.unit.data_plane.fakes import HANGUP, SETTINGS
 
 
 def not_connected_by(code: int, error: Exception = HANGUP) -> StartError:
-    return not_connected(SETTINGS, error, mqtt5.ConnackPacket(reason_code=mqtt5.ConnectReasonCode(code)))
+    return not_connected(
+        SETTINGS, error, mqtt5.ConnackPacket(reason_code=mqtt5.ConnectReasonCode(code))
+    )
 
 
 def test_names() -> None:
@@ -42,12 +44,16 @@ def test_names() -> None:
             "the endpoint is shutting down: SERVER_SHUTTING_DOWN (139)",
         ),
         (
-            mqtt5.DisconnectPacket(mqtt5.DisconnectReasonCode.ADMINISTRATIVE_ACTION, reason_string="by\n  order"),
+            mqtt5.DisconnectPacket(
+                mqtt5.DisconnectReasonCode.ADMINISTRATIVE_ACTION, reason_string="by\n  order"
+            ),
             "ADMINISTRATIVE_ACTION (152): by order",
         ),
     ],
 )
-def test_connection_cause(packet: mqtt5.DisconnectPacket | mqtt5.ConnackPacket | None, cause: str) -> None:
+def test_connection_cause(
+    packet: mqtt5.DisconnectPacket | mqtt5.ConnackPacket | None, cause: str
+) -> None:
     """The end of a connection is told in the broker's own words if it gave any, else in the SDK's."""
     assert connection_cause(HANGUP, packet) == cause
 
@@ -75,7 +81,9 @@ def test_connack(code: int, message: str, cause: str, next_step: str) -> None:
 
 def test_old_session() -> None:
     """A CONNACK that resumes a session where a new one was asked for is no refusal that succeeds."""
-    error = not_connected_by(0, AwsCrtError(5138, "AWS_ERROR_MQTT_CANCELLED_FOR_CLEAN_SESSION", "Old requests"))
+    error = not_connected_by(
+        0, AwsCrtError(5138, "AWS_ERROR_MQTT_CANCELLED_FOR_CLEAN_SESSION", "Old requests")
+    )
     assert "AWS_ERROR_MQTT_CANCELLED_FOR_CLEAN_SESSION" in error.message
     assert "SUCCESS" not in error.message
     assert "refused" not in error.message
@@ -84,14 +92,21 @@ def test_old_session() -> None:
 
 
 NO_STORE = "1173 (AWS_IO_TLS_ERROR_DEFAULT_TRUST_STORE_NOT_FOUND): Default TLS trust store not found on this system."
-BAD_CONNECT = "5141 (AWS_ERROR_MQTT5_CONNECT_OPTIONS_VALIDATION): Invalid mqtt5 connect packet options value."
+BAD_CONNECT = (
+    "5141 (AWS_ERROR_MQTT5_CONNECT_OPTIONS_VALIDATION): Invalid mqtt5 connect packet options value."
+)
 
 
 @pytest.mark.parametrize(
     ("error", "message", "cause", "next_step"),
     [
         (NO_STORE, "no CA certificates", "ca-certificates", "--ca-file"),
-        (BAD_CONNECT, "MQTT does not allow the client id test-1", "control characters", "--client-id"),
+        (
+            BAD_CONNECT,
+            "MQTT does not allow the client id test-1",
+            "control characters",
+            "--client-id",
+        ),
     ],
 )
 def test_not_the_files(error: str, message: str, cause: str, next_step: str) -> None:
@@ -106,5 +121,7 @@ def test_not_the_files(error: str, message: str, cause: str, next_step: str) -> 
 def test_the_files() -> None:
     """Anything else that the SDK does not like is quoted."""
     told = not_built(SETTINGS, RuntimeError("1033 (AWS_IO_TLS_CTX_ERROR)"))
-    assert "cannot use the certificate, key or endpoint: 1033 (AWS_IO_TLS_CTX_ERROR)" in told.message
+    assert (
+        "cannot use the certificate, key or endpoint: 1033 (AWS_IO_TLS_CTX_ERROR)" in told.message
+    )
     assert "aws iot create-keys-and-certificate" in told.next_step

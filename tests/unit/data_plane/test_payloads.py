@@ -8,10 +8,19 @@ from awsiot import iotjobs
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs_sandbox.core.blocks import CHANGED, NEXT_CHANGED, REJECTED, Block
-from jobs_sandbox.data_plane.payloads import DESCRIBE, PENDING, START_NEXT, UPDATE, client_token, to_block
+from jobs_sandbox.core.blocks import (
+    CHANGED,
+    DESCRIBE,
+    GET_PENDING,
+    NEXT_CHANGED,
+    REJECTED,
+    START_NEXT,
+    UPDATE,
+    Block,
+)
+from jobs_sandbox.data_plane.payloads import client_token, to_block
 
-TITLES = [CHANGED, NEXT_CHANGED, PENDING, START_NEXT, DESCRIBE, UPDATE, REJECTED]
+TITLES = [CHANGED, NEXT_CHANGED, GET_PENDING, START_NEXT, DESCRIBE, UPDATE, REJECTED]
 AROUND_A_DOCUMENT = [NEXT_CHANGED, START_NEXT, DESCRIBE]
 SUMMARY = {
     "executionNumber": 1,
@@ -37,11 +46,14 @@ def shown(title: str, payload: Any) -> Any:
         (CHANGED, {"jobs": {"QUEUED": [SUMMARY], "IN_PROGRESS": [SUMMARY]}, "timestamp": 1}),
         (CHANGED, {"jobs": {}, "timestamp": 1748981622}),
         (NEXT_CHANGED, {"timestamp": 1748981622}),
-        (PENDING, {"clientToken": "c", "inProgressJobs": [], "queuedJobs": [SUMMARY]}),
+        (GET_PENDING, {"clientToken": "c", "inProgressJobs": [], "queuedJobs": [SUMMARY]}),
         (START_NEXT, {"clientToken": "c", "timestamp": 1748981622}),
         (DESCRIBE, {"clientToken": "c", "timestamp": 1748981622}),
         (DESCRIBE, {"clientToken": "c", "execution": None}),
-        (REJECTED, {"code": "ResourceNotFound", "message": "no", "clientToken": "c", "timestamp": 1}),
+        (
+            REJECTED,
+            {"code": "ResourceNotFound", "message": "no", "clientToken": "c", "timestamp": 1},
+        ),
         (
             REJECTED,
             {
@@ -76,7 +88,9 @@ def test_update_response() -> None:
     """An update's response shows absent fields as null, but no job document, as the spec does."""
     payload = {"clientToken": "c", "timestamp": 1748981892}
     assert shown(UPDATE, payload) == payload | {"executionState": None}
-    fields = [name for name in iotjobs.UpdateJobExecutionResponse.__slots__ if name != "job_document"]
+    fields = [
+        name for name in iotjobs.UpdateJobExecutionResponse.__slots__ if name != "job_document"
+    ]
     assert shown(UPDATE, {}) == dict.fromkeys(map(_camel_case, fields))
 
 
@@ -98,14 +112,21 @@ def test_full_update_response() -> None:
 
 def test_job_document_is_left_alone() -> None:
     """Names, nulls and their order within a job document are the user's own."""
-    document: dict[str, object] = {"snake_case": None, "camelCase": [{"x_y": 1.5, "a": 1}], "deep": {"a": {}}}
+    document: dict[str, object] = {
+        "snake_case": None,
+        "camelCase": [{"x_y": 1.5, "a": 1}],
+        "deep": {"a": {}},
+    }
     body = shown(DESCRIBE, {"execution": EXECUTION | {"jobDocument": document}})
     assert json.dumps(body["execution"]["jobDocument"]) == json.dumps(document)
 
 
 def test_keys_are_in_alphabetical_order() -> None:
     """Fields are in alphabetical order at every level, whatever the order they came in, with the nulls among them."""
-    payload = {"timestamp": 1, "execution": {"status": "QUEUED", "jobId": "J", "odd": [{"b": 1, "a": 2}]}}
+    payload = {
+        "timestamp": 1,
+        "execution": {"status": "QUEUED", "jobId": "J", "odd": [{"b": 1, "a": 2}]},
+    }
     body = shown(DESCRIBE, payload)
     for level in (body, body["execution"], body["execution"]["odd"][0]):
         assert list(level) == sorted(level)
@@ -115,7 +136,10 @@ def test_status_details() -> None:
     """Status details keep their names."""
     details = {"my_step": "1", "Other": "2"}
     assert (
-        shown(DESCRIBE, {"execution": EXECUTION | {"statusDetails": details}})["execution"]["statusDetails"] == details
+        shown(DESCRIBE, {"execution": EXECUTION | {"statusDetails": details}})["execution"][
+            "statusDetails"
+        ]
+        == details
     )
 
 
@@ -129,13 +153,22 @@ def test_unknown_fields_are_shown() -> None:
     """Fields that AWS does not document are shown, at every level."""
     payload = {
         "new": 1,
-        "jobs": {"QUEUED": [SUMMARY | {"newer": [2]}, SUMMARY], "NEW_STATUS": [SUMMARY | {"x": None}]},
+        "jobs": {
+            "QUEUED": [SUMMARY | {"newer": [2]}, SUMMARY],
+            "NEW_STATUS": [SUMMARY | {"x": None}],
+        },
         "timestamp": 1,
     }
     assert shown(CHANGED, payload) == payload
-    execution = {"execution": EXECUTION | {"approximateSecondsBeforeTimedOut": 5}, "more": {"a": []}}
+    execution = {
+        "execution": EXECUTION | {"approximateSecondsBeforeTimedOut": 5},
+        "more": {"a": []},
+    }
     body = shown(NEXT_CHANGED, execution)
-    assert body == {"execution": EXECUTION | ABSENT | {"approximateSecondsBeforeTimedOut": 5}, "more": {"a": []}}
+    assert body == {
+        "execution": EXECUTION | ABSENT | {"approximateSecondsBeforeTimedOut": 5},
+        "more": {"a": []},
+    }
 
 
 @pytest.mark.parametrize("wrong", [1, True, "x", 1.5, [], [1], {"a": 1}])
@@ -151,7 +184,7 @@ def test_wrong_types_are_shown(wrong: object) -> None:
         (CHANGED, {"jobs": []}, "AttributeError"),
         (CHANGED, {"jobs": {"QUEUED": ["Job1"]}}, "AttributeError"),
         (CHANGED, {"timestamp": "now"}, "TypeError"),
-        (PENDING, {"queuedJobs": 5}, "TypeError"),
+        (GET_PENDING, {"queuedJobs": 5}, "TypeError"),
         (NEXT_CHANGED, {"execution": [1]}, "AttributeError"),
         (DESCRIBE, {"execution": {"queuedAt": "now"}}, "TypeError"),
         (START_NEXT, {"timestamp": 1e300}, "OverflowError"),
@@ -168,7 +201,8 @@ def test_what_does_not_fit_the_model(title: str, payload: dict[str, Any], reason
 
 @pytest.mark.parametrize("title", TITLES)
 @pytest.mark.parametrize(
-    "payload", [b"", b"nonsense", b"[1]", b'"text"', b"null", b"\xff", b"\xff{", b"[" * 100_000, b"1" * 5000]
+    "payload",
+    [b"", b"nonsense", b"[1]", b'"text"', b"null", b"\xff", b"\xff{", b"[" * 100_000, b"1" * 5000],
 )
 def test_no_object(title: str, payload: bytes) -> None:
     """A payload that is no JSON object has no body, and its bytes and the reason are kept."""
@@ -226,7 +260,9 @@ def test_nothing_raises(title: str, payload: dict[str, Any]) -> None:
     """Whatever the model makes of a payload, every field that was sent is shown."""
     body = to_block(title, json.dumps(payload).encode()).body
     assert body is not None
-    assert json.dumps({key: body[key] for key in payload if key != "execution"}, sort_keys=True) == json.dumps(
+    assert json.dumps(
+        {key: body[key] for key in payload if key != "execution"}, sort_keys=True
+    ) == json.dumps(
         {key: value for key, value in payload.items() if key != "execution"}, sort_keys=True
     )
 

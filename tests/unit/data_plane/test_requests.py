@@ -13,12 +13,12 @@ from awsiot import V2ServiceException, iotjobs
 
 from jobs_sandbox.core.blocks import REJECTED, Block
 from jobs_sandbox.core.errors import Rejected, RequestFailed
-from jobs_sandbox.core.protocols import Deliver
+from jobs_sandbox.core.protocols import Show
 from jobs_sandbox.data_plane.client import DataPlane
 from tests.unit.data_plane.fakes import JOBS, FakeListener, FakeSdk, asynchronous, settle, started
 
 TOKEN = "token-0000"
-Ask = Callable[[DataPlane, Deliver], Coroutine[Any, Any, Block]]
+Ask = Callable[[DataPlane, Show], Coroutine[Any, Any, Block]]
 
 REQUESTS: dict[str, tuple[Ask, str, str, str, str]] = {
     "get_pending_job_executions": (
@@ -57,14 +57,19 @@ class Asked:
     """A request under way, and what was delivered of it."""
 
     def __init__(
-        self, data: DataPlane, operation: str = "get_pending_job_executions", log: list[object] | None = None
+        self,
+        data: DataPlane,
+        operation: str = "get_pending_job_executions",
+        log: list[object] | None = None,
     ) -> None:
         self.delivered: list[Block] = []
         self._log = log
         self.task = asyncio.ensure_future(REQUESTS[operation][0](data, self._deliver))
 
     def _deliver(self, block: Block) -> None:
-        assert not self.task.done() or self.task.cancelled() or self.task.exception()  # nobody wakes up before it
+        assert (
+            not self.task.done() or self.task.cancelled() or self.task.exception()
+        )  # nobody wakes up before it
         self.delivered.append(block)
         if self._log is not None:
             self._log.append(block)
@@ -140,7 +145,11 @@ async def test_fields(sdk: FakeSdk, listener: FakeListener) -> None:
             await settle()
         sent = [request.to_payload() for _, request, _ in sdk.asked]
     token = [{"clientToken": f"token-{number:04}"} for number in range(3)]
-    assert sent == [start_next | token[0], describe | token[1], FIELDS | {"status": "FAILED"} | token[2]]
+    assert sent == [
+        start_next | token[0],
+        describe | token[1],
+        FIELDS | {"status": "FAILED"} | token[2],
+    ]
 
 
 @asynchronous
@@ -153,7 +162,11 @@ async def test_order_of_arrival(sdk: FakeSdk, listener: FakeListener) -> None:
         sdk.answers("get/accepted")
         sdk.arrives(b'{"timestamp": 2}')
         await asked.result()
-        assert [getattr(block, "body", {}).get("timestamp") for block in listener.log] == [1, None, 2]
+        assert [getattr(block, "body", {}).get("timestamp") for block in listener.log] == [
+            1,
+            None,
+            2,
+        ]
 
 
 @asynchronous
@@ -215,7 +228,9 @@ async def test_accepted_in_the_shape_of_a_rejection(sdk: FakeSdk, listener: Fake
     ],
 )
 @asynchronous
-async def test_unreadable_answer(sdk: FakeSdk, listener: FakeListener, payload: bytes, outcome: str) -> None:
+async def test_unreadable_answer(
+    sdk: FakeSdk, listener: FakeListener, payload: bytes, outcome: str
+) -> None:
     """An answer that cannot be read, but names its request, is the answer, shown as it came."""
     async with started(listener) as data:
         asked = await ask(data)
@@ -424,13 +439,17 @@ async def test_other_failure(sdk: FakeSdk, listener: FakeListener) -> None:
         asked = await ask(data)
         sdk.fails("CLIENT_SHUT_DOWN")
         refused = await asked.refused()
-        assert refused.message == "the request failed: AWS_ERROR_MQTT_REQUEST_RESPONSE_CLIENT_SHUT_DOWN: words"
+        assert (
+            refused.message
+            == "the request failed: AWS_ERROR_MQTT_REQUEST_RESPONSE_CLIENT_SHUT_DOWN: words"
+        )
         assert refused.uncertain
 
 
 @pytest.mark.parametrize("name", ["TIMEOUT", "PUBLISH_FAILURE"])
 @pytest.mark.parametrize(
-    ("restored", "cause"), [(False, "the connection is down: hung up"), (True, "the connection was lost meanwhile")]
+    ("restored", "cause"),
+    [(False, "the connection is down: hung up"), (True, "the connection was lost meanwhile")],
 )
 @asynchronous
 async def test_failed_with_the_connection(
@@ -511,7 +530,9 @@ async def test_nothing_is_kept_of_an_answered_request(sdk: FakeSdk, listener: Fa
     ],
 )
 @asynchronous
-async def test_answer_that_names_no_request(sdk: FakeSdk, listener: FakeListener, payload: bytes, body: object) -> None:
+async def test_answer_that_names_no_request(
+    sdk: FakeSdk, listener: FakeListener, payload: bytes, body: object
+) -> None:
     """An answer without a token is shown when a request waits on its topic, be it late, and only then."""
     async with started(listener) as data:
         sdk.arrives(payload, "get/accepted")

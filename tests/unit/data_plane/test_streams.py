@@ -9,7 +9,16 @@ from awscrt.mqtt_request_response import SubscriptionStatusEventType as Status
 from jobs_sandbox.core.blocks import CHANGED, NEXT_CHANGED
 from jobs_sandbox.core.errors import StartError
 from jobs_sandbox.data_plane.client import DataPlane
-from tests.unit.data_plane.fakes import JOBS, RR, SETTINGS, FakeListener, FakeSdk, asynchronous, settle, started
+from tests.unit.data_plane.fakes import (
+    JOBS,
+    RR,
+    SETTINGS,
+    FakeListener,
+    FakeSdk,
+    asynchronous,
+    settle,
+    started,
+)
 
 REFUSED = AwsCrtError(1, RR + "SUBSCRIBE_FAILURE", "words")
 
@@ -49,7 +58,10 @@ async def test_refused_at_the_start(sdk: FakeSdk, listener: FakeListener) -> Non
     """A stream that is refused at the start names the permission, and ends the connection; so do both."""
     sdk.on_open = lambda stream: stream.status(Status.SUBSCRIPTION_HALTED, REFUSED)
     error = await start_error(listener)
-    assert error.cause == f"no policy of the certificate allows iot:Subscribe on topicfilter/{JOBS}notify"
+    assert (
+        error.cause
+        == f"no policy of the certificate allows iot:Subscribe on topicfilter/{JOBS}notify"
+    )
     assert "SUBSCRIBE_FAILURE" in error.message
     assert "policies/device-policy.json" in error.next_step
     assert listener.warnings == []
@@ -69,9 +81,16 @@ async def test_one_refused_at_the_start(sdk: FakeSdk, listener: FakeListener) ->
     assert (await start_error(listener)).cause.endswith("/jobs/notify-next")
 
 
-@pytest.mark.parametrize(("lost", "cause"), [(False, "a slow network"), (True, "the connection is down: hung up")])
+@pytest.mark.parametrize(
+    ("lost", "cause"), [(False, "a slow network"), (True, "the connection is down: hung up")]
+)
 @asynchronous
-async def test_no_subscription_in_time(sdk: FakeSdk, listener: FakeListener, lost: bool, cause: str) -> None:  # noqa: FBT001
+async def test_no_subscription_in_time(
+    sdk: FakeSdk,
+    listener: FakeListener,
+    lost: bool,
+    cause: str,  # noqa: FBT001
+) -> None:
     """A stream without a subscription in time ends the start, with the likely cause."""
     sdk.on_open = lambda _: sdk.lost() if lost else None
     error = await start_error(listener, 0)
@@ -119,8 +138,13 @@ async def test_refused_after_a_reconnect(sdk: FakeSdk, listener: FakeListener) -
         sdk.streams[CHANGED].status(Status.SUBSCRIPTION_ESTABLISHED)
         await settle()
         [warning] = listener.warnings
-        assert warning.startswith("the NextJobExecutionChangedEvent stream was refused its subscription")
-        assert f"iot:Subscribe on topicfilter/{JOBS}notify-next; its events are not shown until" in warning
+        assert warning.startswith(
+            "the NextJobExecutionChangedEvent stream was refused its subscription"
+        )
+        assert (
+            f"iot:Subscribe on topicfilter/{JOBS}notify-next; its events are not shown until"
+            in warning
+        )
         assert len(sdk.asked) == 1
         sdk.lost()
         sdk.connected()

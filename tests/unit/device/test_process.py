@@ -21,7 +21,9 @@ from jobs_sandbox.core.settings import Settings
 from jobs_sandbox.device import process as module
 from jobs_sandbox.device.process import LINE_LIMIT, Device, device_environment
 
-SETTINGS = Settings("host", "cert.pem", "key.pem", "eu-west-1", "Lamp", "test-mine", port=8884, ca_file="ca.pem")
+SETTINGS = Settings(
+    "host", "cert.pem", "key.pem", "eu-west-1", "Lamp", "test-mine", port=8884, ca_file="ca.pem"
+)
 TIMEOUT = 20.0
 
 
@@ -189,7 +191,9 @@ def test_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     client_id = found["IOT_CLIENT_ID"]
     assert client_id.startswith("test-device-")
     assert client_id != device_environment(SETTINGS)["IOT_CLIENT_ID"]
-    assert {name: value for name, value in found.items() if name.startswith(("IOT_", "AWS_", "MINE"))} == {
+    assert {
+        name: value for name, value in found.items() if name.startswith(("IOT_", "AWS_", "MINE"))
+    } == {
         "IOT_ENDPOINT": "host",
         "IOT_PORT": "8884",
         "IOT_CA_FILE": "ca.pem",

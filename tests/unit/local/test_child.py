@@ -15,7 +15,9 @@ from jobs_sandbox.local.child.__main__ import Gate, LoopbackLoop
 GET, POST = "GET", "POST"
 
 
-def ask(path: str, method: str = GET, headers: tuple[tuple[bytes, bytes], ...] = (), kind: str = "http") -> Any:
+def ask(
+    path: str, method: str = GET, headers: tuple[tuple[bytes, bytes], ...] = (), kind: str = "http"
+) -> Any:
     """What an ASGI server is told: ``"let through"``, or the messages of a refusal."""
     sent: list[Any] = []
 
@@ -34,7 +36,12 @@ def ask(path: str, method: str = GET, headers: tuple[tuple[bytes, bytes], ...] =
 
 @pytest.mark.parametrize(
     ("path", "method"),
-    [("/things/T", GET), ("/jobs/J", "PUT"), ("/_ministack/health", GET), ("/_ministack/iot/ca.pem", GET)],
+    [
+        ("/things/T", GET),
+        ("/jobs/J", "PUT"),
+        ("/_ministack/health", GET),
+        ("/_ministack/iot/ca.pem", GET),
+    ],
 )
 def test_requests_that_pass(path: str, method: str) -> None:
     """AWS requests, the health request and the CA pass."""
@@ -75,11 +82,19 @@ def test_the_lifespan_is_not_run() -> None:
 
 def test_a_listener_gets_the_socket() -> None:
     """Who asks for an address gets the socket of the loop; who brings a socket keeps it."""
-    with socket.create_server(("127.0.0.1", 0)) as ours, socket.create_server(("127.0.0.1", 0)) as theirs:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as ours,
+        socket.create_server(("127.0.0.1", 0)) as theirs,
+    ):
         loop = LoopbackLoop(ours)
-        for options, expected in (({"host": "0.0.0.0", "port": 1}, ours), ({"sock": theirs}, theirs)):  # noqa: S104
+        for options, expected in (
+            ({"host": "0.0.0.0", "port": 1}, ours),  # noqa: S104
+            ({"sock": theirs}, theirs),
+        ):
             server = loop.run_until_complete(loop.create_server(asyncio.Protocol, **options))
-            assert [listener.getsockname() for listener in server.sockets] == [expected.getsockname()]
+            assert [listener.getsockname() for listener in server.sockets] == [
+                expected.getsockname()
+            ]
         server.close()
         loop.close()
 
@@ -148,7 +163,9 @@ def test_the_correction_is_applied(needed: bool, monkeypatch: pytest.MonkeyPatch
             listener.close()
 
     monkeypatch.setattr(ministack, "_FIXED", (99,) if needed else (3,))
-    monkeypatch.setattr(ministack, "keep_paused_transports_paused", lambda: happened.append("correct"))
+    monkeypatch.setattr(
+        ministack, "keep_paused_transports_paused", lambda: happened.append("correct")
+    )
     monkeypatch.setattr(ministack, "_serve", serve)
     for name in ("GATEWAY_PORT", "IOT_MTLS_PORT"):
         monkeypatch.setenv(name, "")  # so that it is undone
@@ -161,7 +178,9 @@ async def test_answers_are_sent_at_once() -> None:
     accepted: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
 
     def connected(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        sends_at_once = writer.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        sends_at_once = writer.get_extra_info("socket").getsockopt(
+            socket.IPPROTO_TCP, socket.TCP_NODELAY
+        )
         accepted.set_result(bool(sends_at_once))
         writer.close()
 

@@ -18,7 +18,9 @@ def test_the_version_is_the_pinned_one() -> None:
 def test_another_version_is_not_corrected(monkeypatch: pytest.MonkeyPatch) -> None:
     """With another MiniStack no correction is applied, and a warning says so."""
     applied: list[str] = []
-    monkeypatch.setattr(corrections, "CORRECTIONS", (lambda: applied.append("one"), lambda: applied.append("two")))
+    monkeypatch.setattr(
+        corrections, "CORRECTIONS", (lambda: applied.append("one"), lambda: applied.append("two"))
+    )
     monkeypatch.setattr(corrections, "version", lambda _: "2.0")
     [warning] = corrections.apply()
     assert warning.startswith(f"MiniStack 2.0 is installed, not {corrections.MINISTACK}: ")

@@ -6,7 +6,13 @@ from pathlib import Path
 import pytest
 
 from jobs_sandbox.core.errors import StartError
-from jobs_sandbox.local.policies import check_device_policy, fill_in, read_policy, shipped_policy, unusable
+from jobs_sandbox.local.policies import (
+    check_device_policy,
+    fill_in,
+    read_policy,
+    shipped_policy,
+    unusable,
+)
 
 ALLOW = {"Effect": "Allow", "Action": "iot:Connect", "Resource": "*"}
 
@@ -32,7 +38,9 @@ def test_the_shipped_device_policy_can_be_used() -> None:
 
 def test_a_single_statement_and_lists() -> None:
     """A statement alone, and lists of actions and resources, are policies too."""
-    check_device_policy(json.dumps({"Statement": ALLOW | {"Action": ["iot:Connect"], "Resource": ["*", "a"]}}))
+    check_device_policy(
+        json.dumps({"Statement": ALLOW | {"Action": ["iot:Connect"], "Resource": ["*", "a"]}})
+    )
 
 
 @pytest.mark.parametrize(
@@ -59,7 +67,9 @@ def test_the_longest_policy() -> None:
     """2,048 characters without blanks are allowed, whatever the blanks; one more is not."""
     fitting = policy(Resource="x" * (2048 - len(policy(Resource="").replace(" ", ""))))
     check_device_policy(fitting.replace(" ", " \n\t " * 999))
-    with pytest.raises(StartError, match="without blanks it has 2,049 characters, and 2,048 are the limit"):
+    with pytest.raises(
+        StartError, match="without blanks it has 2,049 characters, and 2,048 are the limit"
+    ):
         check_device_policy(fitting.replace("iot:Connect", "iot:Connect*"))
 
 

@@ -51,7 +51,17 @@ def stand_in(monkeypatch: pytest.MonkeyPatch) -> Stand:
 
 def local(thing: str = "Lamp") -> LocalIoT:
     environment = {"AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_ACCESS_KEY": "very secret"}
-    return LocalIoT("127.0.0.1", 8883, "/f/ca", "/f/cert", "/f/k ey", "us-east-1", thing, "http://h:1", environment)
+    return LocalIoT(
+        "127.0.0.1",
+        8883,
+        "/f/ca",
+        "/f/cert",
+        "/f/k ey",
+        "us-east-1",
+        thing,
+        "http://h:1",
+        environment,
+    )
 
 
 def test_what_is_public() -> None:
@@ -72,7 +82,11 @@ def test_what_the_child_reports(stand_in: Stand) -> None:
             "us-east-1",
             "Lamp",
         )
-        assert (running.ca_file, running.cert, running.key) == ("/f/ca.pem", "/f/certificate.pem", "/f/private.key")
+        assert (running.ca_file, running.cert, running.key) == (
+            "/f/ca.pem",
+            "/f/certificate.pem",
+            "/f/private.key",
+        )
         assert running.endpoint_url == "http://127.0.0.1:4566"
         assert running.environment == {
             "AWS_ACCESS_KEY_ID": "id",
@@ -86,11 +100,16 @@ def test_what_the_child_reports(stand_in: Stand) -> None:
 def test_what_the_child_is_asked(stand_in: Stand, temporary: Path) -> None:
     """The child gets the thing, and both policies filled in for it."""
     stand_in(f"open({str(temporary / 'request')!r}, 'w').write(request)\n{READY}")
-    with local_iot("Lamp", policy='{"Statement": {"Effect": "Deny", "Action": "*", "Resource": "<thingname>"}}'):
+    with local_iot(
+        "Lamp", policy='{"Statement": {"Effect": "Deny", "Action": "*", "Resource": "<thingname>"}}'
+    ):
         pass
     request = json.loads((temporary / "request").read_text())
     assert request["thing"] == "Lamp"
-    assert request["device_policy"] == '{"Statement": {"Effect": "Deny", "Action": "*", "Resource": "Lamp"}}'
+    assert (
+        request["device_policy"]
+        == '{"Statement": {"Effect": "Deny", "Action": "*", "Resource": "Lamp"}}'
+    )
     assert "thing/Lamp" in request["control_plane_policy"]
 
 
@@ -99,16 +118,23 @@ def test_the_shipped_policy_is_the_default(stand_in: Stand, temporary: Path) -> 
     stand_in(f"open({str(temporary / 'request')!r}, 'w').write(request)\n{READY}")
     with local_iot("Lamp"):
         pass
-    assert "things/Lamp/jobs/start-next" in json.loads((temporary / "request").read_text())["device_policy"]
+    assert (
+        "things/Lamp/jobs/start-next"
+        in json.loads((temporary / "request").read_text())["device_policy"]
+    )
 
 
-def test_the_environment_stays(stand_in: Stand, temporary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_stays(
+    stand_in: Stand, temporary: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The caller's environment is not changed, and nothing of it that MiniStack could take for a setting is given."""
     monkeypatch.setenv("AWS_PROFILE", "production")
     monkeypatch.setenv("PERSIST_STATE", "1")
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
     monkeypatch.setenv("LC_ALL", "C.UTF-8")
-    stand_in(f"open({str(temporary / 'environment')!r}, 'w').write(repr(dict(os.environ)))\n{READY}")
+    stand_in(
+        f"open({str(temporary / 'environment')!r}, 'w').write(repr(dict(os.environ)))\n{READY}"
+    )
     before = dict(os.environ)
     with local_iot():
         assert dict(os.environ) == before
@@ -144,7 +170,8 @@ def test_a_child_that_does_not_stop_is_killed(
 
 
 @pytest.mark.parametrize(
-    ("end", "how"), [("sys.exit(3)", "exit status 3"), (f"os.kill(os.getpid(), {signal.SIGKILL})", "signal 9")]
+    ("end", "how"),
+    [("sys.exit(3)", "exit status 3"), (f"os.kill(os.getpid(), {signal.SIGKILL})", "signal 9")],
 )
 def test_how_it_ended(end: str, how: str, stand_in: Stand) -> None:
     """Whoever waits for its end learns how it ended; leaving the context is one way."""
@@ -160,11 +187,18 @@ def test_how_it_ended(end: str, how: str, stand_in: Stand) -> None:
 def test_a_refused_policy(stand_in: Stand) -> None:
     """A device policy that the child refuses is told with its words."""
     stand_in("""print('{"refused": "MalformedPolicyException"}', flush=True)\nsys.stdin.read()""")
-    with pytest.raises(StartError, match="cannot be used: MiniStack refuses it: MalformedPolicyException"), local_iot():
+    with (
+        pytest.raises(
+            StartError, match="cannot be used: MiniStack refuses it: MalformedPolicyException"
+        ),
+        local_iot(),
+    ):
         pass
 
 
-@pytest.mark.parametrize("script", ["raise ImportError('half installed')", "os.close(0); sys.exit('half installed')"])
+@pytest.mark.parametrize(
+    "script", ["raise ImportError('half installed')", "os.close(0); sys.exit('half installed')"]
+)
 def test_a_child_that_dies(script: str, stand_in: Stand, temporary: Path) -> None:
     """When the child cannot run, its last words are in the error, and the clone's extra is the next step."""
     stand_in(script)
@@ -176,7 +210,9 @@ def test_a_child_that_dies(script: str, stand_in: Stand, temporary: Path) -> Non
 
 def test_a_child_that_dies_before_it_reads(monkeypatch: pytest.MonkeyPatch) -> None:
     """A child that has ended before it is asked anything is told by its last words too."""
-    monkeypatch.setattr(embedded, "_COMMAND", (sys.executable, "-c", "import sys; sys.exit('no room')"))
+    monkeypatch.setattr(
+        embedded, "_COMMAND", (sys.executable, "-c", "import sys; sys.exit('no room')")
+    )
     start = subprocess.Popen
 
     def started_and_ended(*arguments: object, **options: object) -> object:
@@ -190,7 +226,9 @@ def test_a_child_that_dies_before_it_reads(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @pytest.mark.parametrize("said", ["", "sys.stdout.write('{'); sys.stdout.flush()"])
-def test_a_child_that_never_answers(said: str, stand_in: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_child_that_never_answers(
+    said: str, stand_in: Stand, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A child that says nothing, or not all, and does not obey either, is told as such, and is killed."""
     stand_in(f"{said}\nos.kill(os.getpid(), signal.SIGSTOP)")
     monkeypatch.setattr(embedded, "_START_TIMEOUT", 0.5)
@@ -245,13 +283,21 @@ def test_no_thing_name(thing: str) -> None:
 
 def test_a_bad_policy() -> None:
     """A policy that cannot be used is refused before anything is started."""
-    with pytest.raises(StartError, match="the device policy cannot be used"), local_iot(policy="{}"):
+    with (
+        pytest.raises(StartError, match="the device policy cannot be used"),
+        local_iot(policy="{}"),
+    ):
         pass
 
 
 def test_another_environment() -> None:
     """Of the AWS settings in an environment, those of the embedded AWS IoT are left, and no proxy gets between."""
-    environment = {"AWS_PROFILE": "production", "AWS_SESSION_TOKEN": "token", "PATH": "/bin", "no_proxy": "x"}
+    environment = {
+        "AWS_PROFILE": "production",
+        "AWS_SESSION_TOKEN": "token",
+        "PATH": "/bin",
+        "no_proxy": "x",
+    }
     local().apply_to(environment)
     assert environment == {
         "PATH": "/bin",

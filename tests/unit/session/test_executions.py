@@ -24,7 +24,9 @@ def changed(**jobs: object) -> Block:
 
 
 def pending(queued: list[dict[str, object]], in_progress: list[dict[str, object]]) -> Block:
-    return Block("GetPendingJobExecutionsResponse", {"queuedJobs": queued, "inProgressJobs": in_progress})
+    return Block(
+        "GetPendingJobExecutionsResponse", {"queuedJobs": queued, "inProgressJobs": in_progress}
+    )
 
 
 def execution(job_id: object, status: object, title: str = "DescribeJobExecutionResponse") -> Block:
@@ -90,7 +92,9 @@ def test_what_a_cut_list_leaves_open(executions: Executions) -> None:
 
 def test_hostile_names_are_not_remembered(executions: Executions) -> None:
     """What is no job id or no pending status is neither counted nor offered, and memory is bounded."""
-    executions.learn(changed(QUEUED=summaries("A\u202eevil", "B\n", "", "C" * 65), EVIL=summaries("D")))
+    executions.learn(
+        changed(QUEUED=summaries("A\u202eevil", "B\n", "", "C" * 65), EVIL=summaries("D"))
+    )
     assert executions.counts() == (0, 0)
     assert executions.more
     assert executions.job_ids() == {"D": "not known"}
@@ -154,9 +158,12 @@ def test_a_summary_of_another_form(executions: Executions) -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "counts"), [("QUEUED", (1, 0)), ("IN_PROGRESS", (0, 1)), ("SUCCEEDED", (0, 0)), ("NEW_ONE", (0, 0))]
+    ("status", "counts"),
+    [("QUEUED", (1, 0)), ("IN_PROGRESS", (0, 1)), ("SUCCEEDED", (0, 0)), ("NEW_ONE", (0, 0))],
 )
-def test_counts_of_an_execution(executions: Executions, status: str, counts: tuple[int, int]) -> None:
+def test_counts_of_an_execution(
+    executions: Executions, status: str, counts: tuple[int, int]
+) -> None:
     """An execution that is shown moves to its status; a terminal one is no longer pending."""
     executions.learn(changed(QUEUED=summaries("A")))
     executions.learn(execution("A", status))
@@ -207,7 +214,11 @@ def test_the_view_of_the_control_plane(executions: Executions) -> None:
 def test_execution_state(executions: Executions, title: str) -> None:
     """The ``executionState`` of an update's answer is the truth, also in a rejection."""
     executions.learn(changed(QUEUED=summaries("A")))
-    executions.learn(Block(title, {"executionState": {"status": "FAILED", "versionNumber": 2}}), "A", "IN_PROGRESS")
+    executions.learn(
+        Block(title, {"executionState": {"status": "FAILED", "versionNumber": 2}}),
+        "A",
+        "IN_PROGRESS",
+    )
     assert executions.counts() == (0, 0)
     assert executions.job_ids() == {"A": "FAILED"}
 
@@ -289,7 +300,9 @@ def test_changes_since_a_cut_list(executions: Executions) -> None:
     executions.learn(changed(QUEUED=summaries("Before")))
     executions.learn(execution("Ended", "SUCCEEDED"))
     executions.learn(changed(QUEUED=numbered(10)))
-    assert executions.changes(pending(summaries("Before", "Ended", "Further"), summaries("J0"))) == {
+    assert executions.changes(
+        pending(summaries("Before", "Ended", "Further"), summaries("J0"))
+    ) == {
         "Ended": {"was": None, "now": "QUEUED"},
         "J0": {"was": "QUEUED", "now": "IN_PROGRESS"},
         **{f"J{number}": {"was": "QUEUED", "now": None} for number in range(1, 10)},

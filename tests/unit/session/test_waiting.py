@@ -101,7 +101,9 @@ async def test_a_status_that_is_not(
     monkeypatch.setattr(waiting_module, "_ASK_AGAIN", 0.01)
     describe = Describe(outcome)
     began = time.monotonic()
-    with pytest.raises(RequestFailed, match=f"the execution of Job1 is not SUCCEEDED after 0.05 s: {seen}"):
+    with pytest.raises(
+        RequestFailed, match=f"the execution of Job1 is not SUCCEEDED after 0.05 s: {seen}"
+    ):
         await waiting.for_status("Job1", "SUCCEEDED", describe, 0.05)
     assert time.monotonic() - began >= 0.05
     assert describe.asked > 1
@@ -123,7 +125,9 @@ async def test_a_failure_that_stays(waiting: Waiting) -> None:
     assert caught.value is error
 
 
-async def hung(waiting: Waiting, seconds: float) -> tuple["asyncio.Task[Block]", "asyncio.Future[Block]"]:
+async def hung(
+    waiting: Waiting, seconds: float
+) -> tuple["asyncio.Task[Block]", "asyncio.Future[Block]"]:
     """A wait for a status whose question has no answer."""
     future: asyncio.Future[Block] = asyncio.get_running_loop().create_future()
     asked: list[int] = []
@@ -137,7 +141,9 @@ async def hung(waiting: Waiting, seconds: float) -> tuple["asyncio.Task[Block]",
     return task, future
 
 
-async def _caught(waiting: Waiting, describe: Callable[[], Awaitable[Block]], seconds: float) -> Block:
+async def _caught(
+    waiting: Waiting, describe: Callable[[], Awaitable[Block]], seconds: float
+) -> Block:
     try:
         return await waiting.for_status("Job1", "SUCCEEDED", describe, seconds)
     except KeyboardInterrupt:
@@ -216,14 +222,19 @@ def test_another_end_tells_what_to_do_next() -> None:
 
 def another_end(status: str, **body: object) -> RequestFailed:
     with pytest.raises(RequestFailed) as caught:
-        is_as_expected(Block("DescribeJobExecutionOutput", {"status": status} | body), "Job1", "SUCCEEDED")
+        is_as_expected(
+            Block("DescribeJobExecutionOutput", {"status": status} | body), "Job1", "SUCCEEDED"
+        )
     return caught.value
 
 
 def test_what_the_device_told() -> None:
     """The device's own words on the end are shown as it wrote them, however the service wraps them."""
     for details in ({"detailsMap": {"why": "zu heiß"}}, {"why": "zu heiß"}):
-        assert another_end("FAILED", statusDetails=details).cause == 'its statusDetails: {"why": "zu heiß"}'
+        assert (
+            another_end("FAILED", statusDetails=details).cause
+            == 'its statusDetails: {"why": "zu heiß"}'
+        )
 
 
 @pytest.mark.parametrize(

@@ -14,11 +14,21 @@ def plain(text: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("kind", "code"), [("response", 32), ("event", 36), ("rejected", 31), ("warning", 35), ("notice", 0), ("echo", 0)]
+    ("kind", "code"),
+    [
+        ("response", 32),
+        ("event", 36),
+        ("rejected", 31),
+        ("warning", 35),
+        ("notice", 0),
+        ("echo", 0),
+    ],
 )
 def test_first_line(kind: str, code: int) -> None:
     """The first line tells the kind; what is of no kind stays as it is."""
-    assert coloured("first\nsecond\n", kind) == (f"\x1b[{code}mfirst\x1b[0m\nsecond\n" if code else "first\nsecond\n")
+    assert coloured("first\nsecond\n", kind) == (
+        f"\x1b[{code}mfirst\x1b[0m\nsecond\n" if code else "first\nsecond\n"
+    )
 
 
 def test_body() -> None:
@@ -45,7 +55,10 @@ def test_long_body() -> None:
 @pytest.mark.parametrize(
     ("text", "colours"),
     [
-        ('{"a": ["b", 1.5, true, null]}', {'"a"': "blue", '"b"': "green", "1.5": "cyan", "true": "magenta"}),
+        (
+            '{"a": ["b", 1.5, true, null]}',
+            {'"a"': "blue", '"b"': "green", "1.5": "cyan", "true": "magenta"},
+        ),
         ('{"status": "QUEUED"}', {'"status"': "blue", '"QUEUED"': "cyan"}),
         ('{"status": "SUCCEEDED"}', {'"SUCCEEDED"': "green"}),
         ('{"status": "TIMED_OUT"}', {'"TIMED_OUT"': "red"}),

@@ -24,7 +24,9 @@ def test_completion(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("jobs_sandbox.ui.completer.complete", complete)
     executions = Executions()
     text = "delete-job jo and more"
-    [found] = TableCompleter(executions).get_completions(Document(text, len("delete-job jo")), CompleteEvent())
+    [found] = TableCompleter(executions).get_completions(
+        Document(text, len("delete-job jo")), CompleteEvent()
+    )
     assert (found.text, found.start_position, found.display_meta_text) == ("Job1", -2, "QUEUED")
     assert asked == [("delete-job jo", executions.job_ids())]
 

@@ -141,7 +141,10 @@ async def test_where_things_go(screen: Screen) -> None:
     shown = await screen.stdout()
     assert titles(shown) == ["A", "B", "C"]
     assert "}\n\njobs-sandbox> help\n─── C ─" in shown
-    assert await screen.stderr() == "notice\nwarning\nerror\n  likely cause: cause\nline 3: error\ndevice: ready\n"
+    assert (
+        await screen.stderr()
+        == "notice\nwarning\nerror\n  likely cause: cause\nline 3: error\ndevice: ready\n"
+    )
 
 
 async def test_json_lines() -> None:
@@ -201,7 +204,9 @@ async def test_colours() -> None:
     await screen.console.close()
     lines = (screen.out.getvalue() + screen.err.getvalue()).splitlines()
     coloured = [
-        (line[:5], line[5:-4].strip("─ ")) for line in lines if line.startswith("\x1b") and line.endswith("\x1b[0m")
+        (line[:5], line[5:-4].strip("─ "))
+        for line in lines
+        if line.startswith("\x1b") and line.endswith("\x1b[0m")
     ]
     assert coloured == [
         ("\x1b[32m", "R"),
@@ -266,7 +271,10 @@ async def test_order_across_streams() -> None:
         console.response(Block("CreateJobOutput", {"jobId": number}))
         console.notice(f"notice{number}")
     await console.close()
-    assert story == ["err: start", *(f"{to}{n}" for n in range(3) for to in ("out: ", "err: notice"))]
+    assert story == [
+        "err: start",
+        *(f"{to}{n}" for n in range(3) for to in ("out: ", "err: notice")),
+    ]
 
 
 @pytest.mark.parametrize("kind", ["response", "rejected", "event"])
@@ -393,7 +401,9 @@ async def test_closing_within_the_bound(blocked: BlockedScreen) -> None:
 # What is dropped
 
 
-async def test_events_past_the_bound(monkeypatch: pytest.MonkeyPatch, blocked: BlockedScreen) -> None:
+async def test_events_past_the_bound(
+    monkeypatch: pytest.MonkeyPatch, blocked: BlockedScreen
+) -> None:
     """Events past the bound are counted, their number told as soon as the write ends; responses are never dropped."""
     monkeypatch.setattr(console_module, "EVENT_LIMIT", 5)
     for number in range(12):
@@ -401,21 +411,29 @@ async def test_events_past_the_bound(monkeypatch: pytest.MonkeyPatch, blocked: B
         blocked.console.response(Block(f"R{number}", {}))
     events = [title for number in range(5) for title in (f"E{number}", f"R{number}")]
     assert await blocked.open() == ["First", *events, *(f"R{number}" for number in range(5, 12))]
-    assert blocked.err.getvalue() == "7 events were dropped: the terminal was blocked, or too slow for them\n"
+    assert (
+        blocked.err.getvalue()
+        == "7 events were dropped: the terminal was blocked, or too slow for them\n"
+    )
     for number in range(4):
         blocked.console.event(Block(f"Later{number}", {}))
     assert (await blocked.open())[-4:] == [f"Later{number}" for number in range(4)]
     assert blocked.err.getvalue().count("dropped") == 1
 
 
-async def test_bytes_past_the_bound(monkeypatch: pytest.MonkeyPatch, blocked: BlockedScreen) -> None:
+async def test_bytes_past_the_bound(
+    monkeypatch: pytest.MonkeyPatch, blocked: BlockedScreen
+) -> None:
     """Few events with many bytes are bounded as well; what has been written no longer counts, nor do responses."""
     monkeypatch.setattr(console_module, "EVENT_BYTES", 100)
     for number in range(4):
         blocked.console.event(Block(f"E{number}", {}, b"x" * 60))
         blocked.console.response(Block("R", {}, b"x" * 1000))
     assert await blocked.open() == ["First", "E0", "R", "E1", "R", "R", "R"]
-    assert blocked.err.getvalue() == "2 events were dropped: the terminal was blocked, or too slow for them\n"
+    assert (
+        blocked.err.getvalue()
+        == "2 events were dropped: the terminal was blocked, or too slow for them\n"
+    )
     gate = Gate(blocked.console)
     for number in range(4):
         blocked.console.event(Block(f"Again{number}", {}, b"x" * 60))
@@ -448,7 +466,9 @@ async def test_no_drop_is_untold(actions: list[str]) -> None:
         gate = Gate(screen.console)
         for action in actions:
             if "event" in action:
-                screen.console.event(Block("Event", {}, b"x" * (70 if action == "big event" else 1)))
+                screen.console.event(
+                    Block("Event", {}, b"x" * (70 if action == "big event" else 1))
+                )
             elif action == "response":
                 screen.console.response(Block("Response", {}, b"x" * 70))
             elif action == "open":
@@ -464,7 +484,9 @@ async def test_no_drop_is_untold(actions: list[str]) -> None:
 # What cannot be written
 
 
-@pytest.mark.parametrize("error", [BrokenPipeError(), OSError(5, "EIO"), ValueError("I/O operation on closed file")])
+@pytest.mark.parametrize(
+    "error", [BrokenPipeError(), OSError(5, "EIO"), ValueError("I/O operation on closed file")]
+)
 async def test_a_closed_stdout(error: Exception) -> None:
     """When stdout takes nothing any more, that is told once, and nothing waits or raises any more."""
     told: list[str] = []
@@ -548,7 +570,10 @@ async def test_a_broken_stderr_does_not_stop_stdout(stderr: io.StringIO) -> None
     ("output", "told"),
     [
         ("text", "the output cannot be written: [Errno 28] No space left on device\n"),
-        ("json", '{"type": "Error", "message": "the output cannot be written: [Errno 28] No space left on device"}\n'),
+        (
+            "json",
+            '{"type": "Error", "message": "the output cannot be written: [Errno 28] No space left on device"}\n',
+        ),
     ],
 )
 async def test_report_failure(output: str, told: str) -> None:

@@ -42,7 +42,9 @@ async def result(text: str) -> str:
 
 async def test_a_line_is_edited(as_editor: Path) -> None:
     """The editor gets the line, and its last line break is not the line's; nothing is left behind."""
-    script_of(as_editor, """#!/bin/sh\ntest "$1" = --wait && printf ' {\\n "a": 1\\n}\\n' >> "$2"\n""")
+    script_of(
+        as_editor, """#!/bin/sh\ntest "$1" = --wait && printf ' {\\n "a": 1\\n}\\n' >> "$2"\n"""
+    )
     assert await result("create-job Ä") == 'create-job Ä {\n "a": 1\n}'
     assert os.listdir(as_editor.parent) == [as_editor.name]
 
@@ -67,12 +69,17 @@ async def test_an_editor_that_fails(as_editor: Path, script: str, told: str) -> 
 @pytest.mark.parametrize(
     ("command", "told"),
     [
-        ("/no/such/editor", "the editor /no/such/editor cannot be started: No such file or directory"),
+        (
+            "/no/such/editor",
+            "the editor /no/such/editor cannot be started: No such file or directory",
+        ),
         ("vi 'x", "is no editor's command: no closing quotation"),
         ("", "there is no editor: neither"),
     ],
 )
-async def test_no_editor(as_editor: Path, monkeypatch: pytest.MonkeyPatch, command: str, told: str) -> None:
+async def test_no_editor(
+    as_editor: Path, monkeypatch: pytest.MonkeyPatch, command: str, told: str
+) -> None:
     """An editor that is not there is told, with what to do."""
     monkeypatch.setenv("EDITOR", command)
     monkeypatch.setenv("PATH", str(as_editor.parent))
@@ -100,7 +107,9 @@ async def test_an_editor_ends_with_us(as_editor: Path) -> None:
     assert sorted(os.listdir(as_editor.parent)) == sorted([as_editor.name, pid.name])
 
 
-async def test_who_is_cancelled_while_it_starts(as_editor: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_who_is_cancelled_while_it_starts(
+    as_editor: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """An editor that runs before its start was told ends as well."""
     script_of(as_editor, '#!/bin/sh\necho $$ > "$0.pid"\nexec sleep 60\n')
     cancelled, start = threading.Event(), subprocess.Popen

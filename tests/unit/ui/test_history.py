@@ -121,7 +121,9 @@ def test_history_switched_off(path: Path, no_file: Path, told: list[str]) -> Non
     assert (told, mode(no_file)) == ([], 0o666)
 
 
-def test_no_file_that_comes_in_between(path: Path, told: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_file_that_comes_in_between(
+    path: Path, told: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What turns out to be no file when it is open keeps its mode."""
     path.parent.mkdir()
     os.mkfifo(path)
@@ -131,7 +133,9 @@ def test_no_file_that_comes_in_between(path: Path, told: list[str], monkeypatch:
     assert mode(path) == 0o666
 
 
-def test_a_link_that_comes_in_between(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_link_that_comes_in_between(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The mode that is changed is that of the file that was opened, whatever its name means by then."""
     other = tmp_path / "other"
     other.touch()
@@ -149,7 +153,12 @@ def test_a_link_that_comes_in_between(path: Path, tmp_path: Path, monkeypatch: p
 
 
 @pytest.mark.parametrize("is_there", [True, False])
-def test_history_that_is_a_link(path: Path, tmp_path: Path, told: list[str], is_there: bool) -> None:  # noqa: FBT001 - a parameter of the test
+def test_history_that_is_a_link(
+    path: Path,
+    tmp_path: Path,
+    told: list[str],
+    is_there: bool,  # noqa: FBT001
+) -> None:
     """A link to a file is not followed, be the file there or not: it may be one that others need."""
     path.parent.mkdir()
     path.symlink_to(tmp_path / "other")

@@ -106,7 +106,9 @@ async def screen() -> AsyncIterator[Screen]:
 
 
 @pytest.fixture
-async def prompt(run: FakeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Prompt]:
+async def prompt(
+    run: FakeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Prompt]:
     """A prompt; the history is the test's own."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     monkeypatch.setenv("TERM", "xterm")
@@ -244,7 +246,9 @@ async def test_interrupt_drops_the_line(prompt: Prompt, run: FakeRun) -> None:
 
 
 @pytest.mark.parametrize("from_elsewhere", [True, False])
-async def test_interrupt_ends_a_search(prompt: Prompt, run: FakeRun, *, from_elsewhere: bool) -> None:
+async def test_interrupt_ends_a_search(
+    prompt: Prompt, run: FakeRun, *, from_elsewhere: bool
+) -> None:
     """Ctrl-C during Ctrl-R ends the search with the line: its field does not keep the keys of the next prompt."""
     await prompt.start()
     layout = prompt.repl._prompt.app.layout
@@ -296,7 +300,9 @@ async def test_edited(prompt: Prompt, run: FakeRun, monkeypatch: pytest.MonkeyPa
     assert titles(await run.screen.stdout()) == ["Help"]
 
 
-async def test_cancelled_while_an_editor_runs(prompt: Prompt, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_cancelled_while_an_editor_runs(
+    prompt: Prompt, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A prompt that is cancelled, by a signal for one, does not wait for the editor."""
     monkeypatch.setenv("VISUAL", f"sh -c 'touch {tmp_path}/begun; exec sleep 60'")
     await prompt.start()
@@ -308,7 +314,9 @@ async def test_cancelled_while_an_editor_runs(prompt: Prompt, tmp_path: Path, mo
         await prompt.left()
 
 
-async def test_an_editor_that_fails(prompt: Prompt, run: FakeRun, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_editor_that_fails(
+    prompt: Prompt, run: FakeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Why is told, and the line stays."""
     asked = asyncio.Event()
 
@@ -327,11 +335,15 @@ async def test_an_editor_that_fails(prompt: Prompt, run: FakeRun, monkeypatch: p
 
 
 @pytest.mark.parametrize("from_elsewhere", [True, False])
-async def test_interrupt_stops_waiting(prompt: Prompt, run: FakeRun, *, from_elsewhere: bool) -> None:
+async def test_interrupt_stops_waiting(
+    prompt: Prompt, run: FakeRun, *, from_elsewhere: bool
+) -> None:
     """Ctrl-C while a command waits, or a SIGINT from elsewhere, gives the prompt back; the other lines are dropped."""
     await prompt.start()
     prompt.type("\x1b[200~describe-job-execution Job1\nfrob\x1b[201~\r")
-    await until(lambda: len(run.data.requests) > 1 and prompt.repl._bar.app.is_running and prompt.is_raw())
+    await until(
+        lambda: len(run.data.requests) > 1 and prompt.repl._bar.app.is_running and prompt.is_raw()
+    )
     if from_elsewhere:
         prompt.repl.interrupt()
     else:
@@ -339,7 +351,9 @@ async def test_interrupt_stops_waiting(prompt: Prompt, run: FakeRun, *, from_els
     await prompt.shown()
     prompt.type("quit\r")
     await prompt.left()
-    assert (await run.screen.stderr()).startswith("no longer waiting for `describe-job-execution Job1`")
+    assert (await run.screen.stderr()).startswith(
+        "no longer waiting for `describe-job-execution Job1`"
+    )
     assert "frob" not in await run.screen.stderr()
 
 
@@ -355,9 +369,16 @@ async def test_toolbar(prompt: Prompt, run: FakeRun) -> None:
     run.session.connection("reconnecting", "lost")
     run.session.since = time.monotonic() - 12.4
     run.session.last_event = time.mktime((2026, 1, 2, 3, 4, 5, 0, 0, -1))
-    expected = " reconnecting for 12 s │ 1 queued, 0 in progress │ Lamp │ last event 03:04:05 │ host:8883"
+    expected = (
+        " reconnecting for 12 s │ 1 queued, 0 in progress │ Lamp │ last event 03:04:05 │ host:8883"
+    )
     assert repl._toolbar() == expected
-    run.session.event(Block("JobExecutionsChangedEvent", {"jobs": {"QUEUED": [{"jobId": f"J{n}"} for n in range(10)]}}))
+    run.session.event(
+        Block(
+            "JobExecutionsChangedEvent",
+            {"jobs": {"QUEUED": [{"jobId": f"J{n}"} for n in range(10)]}},
+        )
+    )
     assert " │ 10+ queued, 0 in progress │ " in repl._toolbar()
 
 
@@ -412,7 +433,9 @@ async def test_typed_while_a_command_waits(prompt: Prompt, run: FakeRun) -> None
 # The terminal
 
 
-async def test_between_two_prompts(prompt: Prompt, run: FakeRun, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_between_two_prompts(
+    prompt: Prompt, run: FakeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """While a command runs, keys are not shown; when all is over, the terminal is as it was."""
     monkeypatch.setattr(terminal_module, "_BAR_AFTER", 600)
     before = termios.tcgetattr(prompt.stdin)
@@ -501,7 +524,10 @@ async def test_no_color(
 
 
 async def test_dumb_terminal(
-    prompt: Prompt, run: FakeRun, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    prompt: Prompt,
+    run: FakeRun,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """On a dumb terminal the prompt is plain text that follows the buffer; blocks go below, and it is shown again."""
     monkeypatch.setenv("TERM", "dumb")
@@ -515,7 +541,9 @@ async def test_dumb_terminal(
     await until(lambda: prompt.typed == "help")
     prompt.type("\rquit\r")
     await prompt.left()
-    assert capsys.readouterr().out == ("jobs-sandbox> hex\njobs-sandbox> hex\njobs-sandbox> help\njobs-sandbox> quit\n")
+    assert capsys.readouterr().out == (
+        "jobs-sandbox> hex\njobs-sandbox> hex\njobs-sandbox> help\njobs-sandbox> quit\n"
+    )
     assert await run.screen.stderr() == "careful\n"
     assert titles(await run.screen.stdout()) == ["Help"]
 
@@ -546,7 +574,9 @@ async def test_dumb_terminal_keeps_no_rows(prompt: Prompt, monkeypatch: pytest.M
     assert isinstance(repl._bar.app.output, DummyOutput)
 
 
-async def test_a_broken_history_is_told(run: FakeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_broken_history_is_told(
+    run: FakeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What is wrong with the history is told before the prompt is shown."""
     (tmp_path / "file").touch()
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "file"))

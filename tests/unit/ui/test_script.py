@@ -63,7 +63,10 @@ async def test_rejection(run: FakeRun) -> None:
     run.data.outcome = Rejected({"code": "InvalidRequest", "message": "no"}, b"")
     assert not await script(run, b"update-job-execution Job1 CANCELED")
     assert "Service Request Rejected" in await run.screen.stdout()
-    assert await run.screen.stderr() == "line 1: the service rejected the request: InvalidRequest: no\n"
+    assert (
+        await run.screen.stderr()
+        == "line 1: the service rejected the request: InvalidRequest: no\n"
+    )
 
 
 async def test_errors_in_json() -> None:
@@ -82,7 +85,9 @@ async def test_quit(run: FakeRun) -> None:
     assert not await script(run, b"frob", b"quit")
 
 
-@pytest.mark.parametrize("line", [b'create-job Job1 {"a":"\xff"}', b"delete-job J\xff", b"\xff\xfe", b"delete-job J\0"])
+@pytest.mark.parametrize(
+    "line", [b'create-job Job1 {"a":"\xff"}', b"delete-job J\xff", b"\xff\xfe", b"delete-job J\0"]
+)
 async def test_bad_text(run: FakeRun, line: bytes) -> None:
     """A line that is not UTF-8 is a mistake like any other; nothing of it is sent."""
     assert not await script(run, line)
@@ -197,7 +202,11 @@ async def read(descriptor: int) -> tuple[list[bytes | None], list[str]]:
     ],
 )
 async def test_lines(
-    monkeypatch: pytest.MonkeyPatch, pipe: tuple[int, io.FileIO], text: bytes, lines: list[bytes], chunk: int
+    monkeypatch: pytest.MonkeyPatch,
+    pipe: tuple[int, io.FileIO],
+    text: bytes,
+    lines: list[bytes],
+    chunk: int,
 ) -> None:
     """Lines are the same however the bytes come; the last one need not end."""
     monkeypatch.setattr(script_module, "_CHUNK", chunk)
@@ -261,10 +270,15 @@ async def test_unreadable(path: str, flags: int, reason: str) -> None:
     descriptor = os.open(path, flags)
     lines, warnings = await read(descriptor)
     os.close(descriptor)
-    assert (lines, warnings) == ([], [f"the standard input cannot be read ({reason}): taken as its end"])
+    assert (lines, warnings) == (
+        [],
+        [f"the standard input cannot be read ({reason}): taken as its end"],
+    )
 
 
-async def test_unreadable_at_last(pipe: tuple[int, io.FileIO], monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_unreadable_at_last(
+    pipe: tuple[int, io.FileIO], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What was read before the input failed is still run."""
     chunks: list[bytes | OSError] = [b"one\ntw", b"o", OSError(5, "Input/output error")]
 

@@ -73,7 +73,9 @@ async def test_a_write_is_in_a_thread(terminal: Terminal) -> None:
     assert len(threads) == 1
 
 
-async def test_keys_do_not_tear_what_is_written(terminal: Terminal, prompting: "PromptSession[str]") -> None:
+async def test_keys_do_not_tear_what_is_written(
+    terminal: Terminal, prompting: "PromptSession[str]"
+) -> None:
     """While something is written above the prompt, keys are not echoed, and come to the prompt afterwards."""
     seen: list[bool] = []
 
@@ -87,7 +89,9 @@ async def test_keys_do_not_tear_what_is_written(terminal: Terminal, prompting: "
     await until(lambda: prompting.default_buffer.text == "help")
 
 
-async def test_the_prompt_is_off_while_it_is_written(terminal: Terminal, prompting: "PromptSession[str]") -> None:
+async def test_the_prompt_is_off_while_it_is_written(
+    terminal: Terminal, prompting: "PromptSession[str]"
+) -> None:
     """The prompt is not drawn while something is written."""
     seen: list[bool] = []
     await Painter(terminal.keys)(lambda: seen.append(prompting.app._running_in_terminal))
@@ -95,7 +99,9 @@ async def test_the_prompt_is_off_while_it_is_written(terminal: Terminal, prompti
     assert not prompting.app._running_in_terminal
 
 
-async def test_others_get_the_terminal_as_they_need_it(terminal: Terminal, prompting: "PromptSession[str]") -> None:
+async def test_others_get_the_terminal_as_they_need_it(
+    terminal: Terminal, prompting: "PromptSession[str]"
+) -> None:
     """What others run in the terminal, as the shell after Ctrl-Z, finds it with its echo, whoever waits to write."""
     seen: list[bool] = []
     go = asyncio.Event()
@@ -125,7 +131,9 @@ async def test_others_get_the_terminal_as_it_was_found(terminal: Terminal) -> No
     with keys_unseen():
         prompt: PromptSession[str] = PromptSession(input=terminal.keys, output=DummyOutput())
         task = asyncio.create_task(prompt.prompt_async(handle_sigint=False))
-        await until(lambda: prompt.app.is_running and termios.tcgetattr(terminal.stdin)[0] != found[0])
+        await until(
+            lambda: prompt.app.is_running and termios.tcgetattr(terminal.stdin)[0] != found[0]
+        )
         raw = termios.tcgetattr(terminal.stdin)
         await run_in_terminal(lambda: seen.append(termios.tcgetattr(terminal.stdin)))
         assert termios.tcgetattr(terminal.stdin) == raw
@@ -145,7 +153,9 @@ async def test_one_write_after_another(terminal: Terminal) -> None:
         assert go.wait(TIMEOUT)
         story.append("first")
 
-    writes = [asyncio.create_task(painter(write)) for write in (slow, lambda: story.append("second"))]
+    writes = [
+        asyncio.create_task(painter(write)) for write in (slow, lambda: story.append("second"))
+    ]
     await asyncio.sleep(0)
     drawing = asyncio.create_task(painter.written())
     await asyncio.sleep(0.02)
@@ -261,7 +271,9 @@ async def test_dumb_line_that_ends_meanwhile(dumb: Dumb) -> None:
 async def test_dumb_writes_one_after_another(dumb: Dumb) -> None:
     """Until a write is done, no other begins, and who is to draw waits."""
     go = threading.Event()
-    writes = [asyncio.create_task(dumb.painter(writer("first\n", lambda: [go.wait(TIMEOUT)].clear())))]
+    writes = [
+        asyncio.create_task(dumb.painter(writer("first\n", lambda: [go.wait(TIMEOUT)].clear())))
+    ]
     await asyncio.sleep(0)
     writes.append(asyncio.create_task(dumb.painter(writer("second\n"))))
     drawing = asyncio.create_task(dumb.painter.written())
@@ -384,7 +396,9 @@ async def test_bar_takes_the_answers_of_the_terminal(shown: Shown, terminal: Ter
     assert get_typeahead(terminal.keys) == []
 
 
-async def test_bar_and_suspending(shown: Shown, terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_bar_and_suspending(
+    shown: Shown, terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Ctrl-Z suspends the program while the bar is shown, and is not typed."""
     suspended: list[object] = []
     monkeypatch.setattr(Application, "suspend_to_background", lambda app: suspended.append(app))

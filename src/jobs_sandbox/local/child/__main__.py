@@ -86,7 +86,9 @@ def keep_paused_transports_paused() -> None:
     selector_events._SelectorSocketTransport._add_reader = add_reader  # type: ignore[attr-defined]  # noqa: SLF001
 
 
-async def _serve(control: socket.socket, mqtt: socket.socket) -> None:  # pragma: no cover - in the child alone
+async def _serve(
+    control: socket.socket, mqtt: socket.socket
+) -> None:  # pragma: no cover - in the child alone
     from hypercorn.asyncio import serve
     from hypercorn.config import Config
     from ministack import app
@@ -107,9 +109,13 @@ async def _serve(control: socket.socket, mqtt: socket.socket) -> None:  # pragma
 
     config = Config()
     config.bind = [f"fd://{control.fileno()}"]
-    config.keep_alive_timeout = 75  # seconds, as MiniStack serves itself: clients keep their connections
+    config.keep_alive_timeout = (
+        75  # seconds, as MiniStack serves itself: clients keep their connections
+    )
     config.loglevel = "ERROR"
-    await serve(Gate(app.app), config, shutdown_trigger=lambda: asyncio.to_thread(_stop_at_end_of_input))
+    await serve(
+        Gate(app.app), config, shutdown_trigger=lambda: asyncio.to_thread(_stop_at_end_of_input)
+    )
 
 
 def _stop_at_end_of_input() -> None:  # pragma: no cover - in the child alone

@@ -35,7 +35,9 @@ def apply() -> list[str]:
     """Apply all corrections, or none if another MiniStack is installed: then the warning to give."""
     installed = version("ministack")
     if installed != MINISTACK:
-        differs = "it is not corrected where it differs from AWS IoT (docs/fidelity.md lists where)."
+        differs = (
+            "it is not corrected where it differs from AWS IoT (docs/fidelity.md lists where)."
+        )
         return [f"MiniStack {installed} is installed, not {MINISTACK}: {differs}"]
     for correct in CORRECTIONS:
         correct()
@@ -97,7 +99,9 @@ def _next(account: str, region: str, thing: str) -> dict[str, Any]:
         return iot.jobs_start_next_execution(thing, peek=True) or {}
 
 
-async def _notify_next(account: str, region: str, thing: str, job_id: str, before: dict[str, Any]) -> None:
+async def _notify_next(
+    account: str, region: str, thing: str, job_id: str, before: dict[str, Any]
+) -> None:
     """Tell that the execution of the job has become the next, if it has; if another has, MiniStack itself tells."""
     execution = _next(account, region, thing)
     if not before or before["jobId"] == job_id or execution.get("jobId") != job_id:
@@ -105,7 +109,9 @@ async def _notify_next(account: str, region: str, thing: str, job_id: str, befor
     with request_scope(account, region):
         view = iot._jobs_mqtt_execution(execution, iot._jobs_job_document_object(job_id))
     message = iot._jobs_mqtt_json({"timestamp": int(time.time()), "execution": view}).encode()
-    await iot.broker_publish(account, region, f"$aws/things/{thing}/jobs/notify-next", message, qos=1)
+    await iot.broker_publish(
+        account, region, f"$aws/things/{thing}/jobs/notify-next", message, qos=1
+    )
 
 
 def create_job_answers_first() -> None:
@@ -143,7 +149,10 @@ async def _queue_later(account: str, region: str, job: dict[str, Any]) -> None:
         with request_scope(account, region):
             if iot._jobs.get(job_id) is not job:  # deleted meanwhile
                 return
-            before = {thing: iot.jobs_first_pending_job_id(thing) for thing in iot._job_target_things(job["targets"])}
+            before = {
+                thing: iot.jobs_first_pending_job_id(thing)
+                for thing in iot._job_target_things(job["targets"])
+            }
             del job["unqueued"]
             iot._jobs_materialize_executions(job_id)
             queued = [thing for thing in before if (thing, job_id) in iot._job_executions]
@@ -179,7 +188,11 @@ def create_job_is_checked_on_its_targets() -> None:
         if created is None:
             return list(resources(method, path, body, region, account))
         targets = iot.parse_json_body(body).get("targets")
-        named = [target for target in targets if isinstance(target, str)] if isinstance(targets, list) else []
+        named = (
+            [target for target in targets if isinstance(target, str)]
+            if isinstance(targets, list)
+            else []
+        )
         return [f"arn:aws:iot:{region}:{account}:job/{created[1]}", *named]
 
     iam_actions.iot_resource_arns = with_targets
@@ -234,7 +247,9 @@ def step_timers_run() -> None:
         asked.set(payload.get("stepTimeoutInMinutes"))
         return over_http(thing, payload, peek=peek)
 
-    def updated(thing: str, job_id: str, *, step_timeout_minutes: Any = None, **options: Any) -> Any:
+    def updated(
+        thing: str, job_id: str, *, step_timeout_minutes: Any = None, **options: Any
+    ) -> Any:
         if step_timeout_minutes is not None:
             asked.set(step_timeout_minutes)
         execution, error = update(thing, job_id, **options)
@@ -251,7 +266,9 @@ def step_timers_run() -> None:
     iot._handle_jobs_publish, iot_jobs_data._start_next = handle_mqtt, handle_http
     iot.jobs_update_execution, iot.jobs_start_next_execution = updated, started
     # Each request is checked there before anything else happens.
-    iot._jobs_status_details_error = lambda details: _step_timeout_error(asked.get()) or details_error(details)
+    iot._jobs_status_details_error = lambda details: (
+        _step_timeout_error(asked.get()) or details_error(details)
+    )
 
 
 def _step_timeout_error(minutes: Any) -> Any:
@@ -287,8 +304,12 @@ def _details_error(details: dict[str, str]) -> Any:
     for name, text in details.items():
         if not re.fullmatch("[a-zA-Z0-9:_-]{1,128}", name):
             return _invalid("a key in statusDetails must match [a-zA-Z0-9:_-]{1,128}")
-        if len(text) > LONGEST_DETAIL or any(category(character).startswith("C") for character in text):
-            return _invalid(f"a value in statusDetails has 1 to {LONGEST_DETAIL} characters, and no control characters")
+        if len(text) > LONGEST_DETAIL or any(
+            category(character).startswith("C") for character in text
+        ):
+            return _invalid(
+                f"a value in statusDetails has 1 to {LONGEST_DETAIL} characters, and no control characters"
+            )
     return None
 
 

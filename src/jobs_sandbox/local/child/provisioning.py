@@ -19,7 +19,9 @@ class Refused(Exception):
     """MiniStack refused a request; its words."""
 
 
-async def provision(folder: Path, *, thing: str, device_policy: str, control_plane_policy: str) -> dict[str, Any]:
+async def provision(
+    folder: Path, *, thing: str, device_policy: str, control_plane_policy: str
+) -> dict[str, Any]:
     """Make a thing, its certificate with the device policy, and an operator with the control plane policy.
 
     Args:
@@ -53,7 +55,9 @@ async def provision(folder: Path, *, thing: str, device_policy: str, control_pla
         "cert": ("certificate.pem", identity["certificatePem"]),
         "key": ("private.key", identity["keyPair"]["PrivateKey"]),
     }
-    return {field: _write(folder / name, content) for field, (name, content) in contents.items()} | {"keys": keys}
+    return {
+        field: _write(folder / name, content) for field, (name, content) in contents.items()
+    } | {"keys": keys}
 
 
 async def make_ready() -> None:
@@ -67,7 +71,9 @@ async def make_ready() -> None:
 
     for content_types in (responses._WIRE_CT_OVERRIDE, responses._WIRE_CT_SUCCESS_OVERRIDE):
         content_types.update(dict.fromkeys(("iot", "iot-jobs-data"), "application/json"))
-    app._get_module("apigateway_v1")  # it is asked whether the host of a request is a domain of its own
+    app._get_module(
+        "apigateway_v1"
+    )  # it is asked whether the host of a request is a domain of its own
     iam_actions._get_routes_for_service("iot")
     await iot._mtls_context()
 
@@ -83,7 +89,9 @@ def _quick_keys() -> Iterator[None]:
 
     x509_utils._require_crypto()  # it imports what is replaced
     rsa = x509_utils.rsa
-    x509_utils.rsa = SimpleNamespace(generate_private_key=lambda **_: ec.generate_private_key(ec.SECP256R1()))
+    x509_utils.rsa = SimpleNamespace(
+        generate_private_key=lambda **_: ec.generate_private_key(ec.SECP256R1())
+    )
     try:
         yield
     finally:
@@ -101,12 +109,20 @@ async def _operator(policy: str) -> dict[str, str]:
 
 
 async def _iot(
-    method: str, path: str, body: object = None, *, query: dict[str, str] | None = None, headers: Any = None
+    method: str,
+    path: str,
+    body: object = None,
+    *,
+    query: dict[str, str] | None = None,
+    headers: Any = None,
 ) -> Any:
     from ministack.services import iot
 
     content = b"" if body is None else json.dumps(body).encode()
-    return json.loads(_accepted(await iot.handle_request(method, path, headers or {}, content, query or {})) or "{}")
+    return json.loads(
+        _accepted(await iot.handle_request(method, path, headers or {}, content, query or {}))
+        or "{}"
+    )
 
 
 async def _iam(action: str, parameters: dict[str, str]) -> str:
