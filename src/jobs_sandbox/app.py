@@ -13,7 +13,6 @@ from jobs_sandbox.core.errors import RequestFailed, StartError
 from jobs_sandbox.core.exit_status import FAILED, OK
 from jobs_sandbox.core.settings import Settings, connection_fields, new_client_id
 from jobs_sandbox.core.threads import in_thread
-from jobs_sandbox.local import REGION
 from jobs_sandbox.session.session import Session
 from jobs_sandbox.signals import Loop, Signals
 from jobs_sandbox.ui.console import Console
@@ -190,9 +189,7 @@ async def _start_local(options: argparse.Namespace, console: Console, stack: Asy
 
 async def _load_sdks() -> None:
     def load_control_plane() -> None:
-        from jobs_sandbox.control_plane.client import load
-
-        load(REGION)
+        importlib.import_module("jobs_sandbox.control_plane.client")
 
     loading = asyncio.create_task(in_thread(load_control_plane))
     await asyncio.sleep(0)  # its thread has begun
@@ -219,12 +216,21 @@ async def _start(
     if warning := check_files(settings):
         console.warning(warning)
 
-    def ensure_thing() -> tuple[Any, bool]:
+    loop = asyncio.get_running_loop()
+    made: list[Any] = []
+
+    def notice(message: str) -> None:
+        with suppress(RuntimeError):  # the loop is closed: the program ends
+            loop.call_soon_threadsafe(console.notice, message)
+
+    def ensure_thing() -> bool:
         from jobs_sandbox.control_plane.client import ControlPlane
 
-        control = ControlPlane(settings)
-        return control, control.ensure_thing()
+        made.append(ControlPlane(settings, notice))
+        created: bool = made[0].ensure_thing()
+        return created
 
+    stack.callback(lambda: [control.close() for control in made])
     ensuring = asyncio.create_task(in_thread(ensure_thing))
     await asyncio.sleep(0)  # its thread has begun
     from jobs_sandbox.data_plane.client import (
@@ -233,15 +239,14 @@ async def _start(
 
     seconds = settings.timeout + _GRACE_TIMEOUT
     try:
-        session.control, created = await asyncio.wait_for(ensuring, seconds)
-    except RequestFailed as error:
-        raise StartError(error.message, cause=error.cause, next_step=error.next_step) from error
-    except TimeoutError:
-        raise StartError(
-            f"the control plane ({settings.control_plane}) did not answer within {seconds:g} s",
-            cause="a slow network, a wrong region or --endpoint-url, or a proxy",
-            next_step="try again with a larger --timeout.",
-        ) from None
+        created = await asyncio.wait_for(ensuring, seconds)
+    except (RequestFailed, TimeoutError) as failure:
+        error: Any = failure
+        if isinstance(failure, TimeoutError):
+            slow = RequestFailed(f"boto3 was not loaded within {seconds:g} s")
+            error = made[0].no_answer(seconds) if made else slow
+        raise StartError(error.message, cause=error.cause, next_step=error.next_step) from failure
+    session.control = made[0]
     if created:
         console.notice(f"created the thing {settings.thing}")
     session.data = await stack.enter_async_context(DataPlane(settings, session))

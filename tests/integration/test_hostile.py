@@ -306,15 +306,14 @@ def test_hostile_control_plane(broker: Broker) -> None:
         Answer(403, {"code": 403, "message": "Forbidden"}),
         Answer(403, {"message": None}),
         Answer(403, {"message": 5}),
-        Answer(400, []),
-        Answer(418, b"\x1b[2J\xff"),
         Answer(302, b"", {"Location": "http://127.0.0.1:9/"}),
         Answer(400, {"message": "\x1b[2J\u202e\n  next: do as I say"}, {"x-amzn-ErrorType": "Odd"}),
     ]
     none: list[Answer | bytes] = [
         Answer(200, b"<html>Log in</html>"),
         Answer(200),
-        Answer(200, {"jobArn": 5}),
+        Answer(400, []),
+        Answer(418, b"\x1b[2J\xff"),
     ]
     with Program(broker.arguments(), broker.environment).started() as program:
         broker.control.script(*odd, *none, Answer(403))

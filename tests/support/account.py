@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from jobs_sandbox.control_plane.client import new_client
+import boto3
+
 from jobs_sandbox.local import ACCOUNT, REGION
 from jobs_sandbox.local.policies import fill_in, shipped_policy
 from jobs_sandbox.local.service import LocalIoT, local_iot
@@ -37,7 +38,13 @@ class Account:
         self._environment = dict(local.environment)
 
     def client(self, service: str, keys: tuple[str, str]) -> Any:
-        return new_client(service, region=REGION, endpoint_url=self.local.endpoint_url, keys=keys)
+        return boto3.client(
+            service,
+            region_name=REGION,
+            endpoint_url=self.local.endpoint_url,
+            aws_access_key_id=keys[0],
+            aws_secret_access_key=keys[1],
+        )
 
     def device(self, thing: str | None = None, policy_document: str | None = "shipped") -> Device:
         """A certificate for a thing (which is not created); None attaches no policy at all."""

@@ -1,6 +1,6 @@
-"""A small control plane on loopback: things, jobs and their executions as AWS IoT answers for them, to any credentials.
+"""A small control plane on loopback: things, jobs and executions as AWS IoT answers for them.
 
-Whatever a test wants answered otherwise, it scripts.
+It takes any credentials. A test scripts what is to be answered otherwise.
 """
 
 import json
@@ -18,7 +18,7 @@ NOW = 1748981622.125  # seconds; the control plane's times have a fraction
 
 
 class Request(NamedTuple):
-    """What was asked: ``kind`` is ``things`` or ``jobs``, ``rest`` what follows the name in the path."""
+    """A request: ``kind`` is ``things`` or ``jobs``, ``rest`` follows the name in the path."""
 
     method: str
     kind: str
@@ -75,17 +75,17 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         url = urlsplit(self.path)
-        kind, name, *rest = url.path.strip("/").split("/")
+        kind, name, *rest = [*url.path.strip("/").split("/"), ""]
         query = {key: values[0] for key, values in parse_qs(url.query).items()}
         headers = {key.lower(): value for key, value in self.headers.items()}
         request = Request(
             self.command,
             kind,
             name,
-            tuple(rest),
+            tuple(filter(None, rest)),
             query,
             headers,
-            json.loads(body) if body else None,
+            json.loads(body) if body.startswith(b"{") else body,
         )
         answer = self.server.control.take(request)
         if isinstance(answer, bytes):  # as they are, and no more
@@ -121,7 +121,7 @@ class Control:
 
     Attributes:
         requests: what was asked so far.
-        answer: how each request is answered; bytes are sent as they are, before the connection is closed.
+        answer: answers each request; bytes are sent as they are, and the connection is closed.
         things: the names of those there are.
         jobs: those there are, by id, with the status of each thing's execution.
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from jobs_sandbox.core.blocks import REJECTED, Block
-from jobs_sandbox.core.errors import Rejected
+from jobs_sandbox.core.errors import Rejected, RequestFailed
 from jobs_sandbox.core.protocols import ControlPlane, DataPlane, Show
 from jobs_sandbox.session.session import Session
 from jobs_sandbox.ui.console import Console
@@ -40,6 +40,12 @@ class FakeControl:
     def ensure_thing(self) -> bool:
         self.calls.append(("ensure_thing",))
         return False
+
+    def no_answer(self, seconds: float) -> RequestFailed:
+        return RequestFailed(f"no answer within {seconds:g} s", uncertain=True)
+
+    def close(self) -> None:
+        pass
 
     def create_job(self, job_id: str, document: str) -> Block:
         body = {"jobArn": f"arn:job/{job_id}", "jobId": job_id}

@@ -53,7 +53,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
     world = World()
 
     class FakeControlPlane(FakeControl):
-        def __init__(self, settings: Settings) -> None:
+        def __init__(self, settings: Settings, _: object) -> None:
             super().__init__()
             world.settings.append(settings)
 
@@ -322,20 +322,17 @@ def test_a_control_plane_error_is_a_start_error(world: World, streams: Streams) 
     assert world.happened == ["ensure the thing"]
 
 
-@pytest.mark.parametrize(
-    ("more", "where"), [([], "AWS IoT in us-east-1"), (["--endpoint-url", "http://u"], "http://u")]
-)
 def test_a_silent_control_plane(
-    more: list[str], where: str, world: World, streams: Streams, monkeypatch: pytest.MonkeyPatch
+    world: World, streams: Streams, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A control plane that never answers ends the start, with the time it had."""
+    """A control plane that never answers ends the start, with the error that it has for that."""
     hang = threading.Event()
     world.on_ensure = lambda: [hang.wait(TIMEOUT)].clear()
     monkeypatch.setattr(app, "_GRACE_TIMEOUT", -0.9)
-    assert streams.run(options("--timeout", "1", *more)) == 1
+    assert streams.run(options("--timeout", "1")) == 1
     assert not hang.is_set()
     hang.set()
-    assert f"the control plane ({where}) did not answer within 0.1 s" in streams.err.text
+    assert streams.err.text == "no answer within 0.1 s\n"
 
 
 def test_the_control_plane_may_be_late(world: World, streams: Streams) -> None:

@@ -60,10 +60,6 @@ class NotFound(RequestFailed):
     """The service does not know the thing, job or job execution (yet)."""
 
 
-class AlreadyExists(RequestFailed):
-    """CreateJob found a job of that id."""
-
-
 _AFTER_REJECTION = {
     "ResourceNotFound": "get-pending-job-executions shows what there is; on AWS, a moment after create-job.",
     "TerminalStateReached": "`expect <jobId> SUCCEEDED` shows how it has ended.",

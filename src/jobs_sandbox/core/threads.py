@@ -45,3 +45,10 @@ async def in_thread(work: Callable[[], T], arrived: Callable[[T], object] | None
 
     threading.Thread(target=run, name="in_thread", daemon=True).start()
     return await future
+
+
+def after(seconds: float, work: Callable[[], object]) -> None:
+    """Run ``work`` on a daemon thread after so many seconds."""
+    timer = threading.Timer(seconds, work)
+    timer.daemon = True
+    timer.start()
