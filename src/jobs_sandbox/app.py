@@ -214,10 +214,6 @@ async def _start(
         StartError: with the cause.
 
     """
-    from jobs_sandbox.data_plane.diagnosis import check_files
-
-    if warning := check_files(settings):
-        console.warning(warning)
 
     def ensure_thing() -> tuple[Any, bool]:
         from jobs_sandbox.control_plane.client import ControlPlane

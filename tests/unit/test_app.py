@@ -36,7 +36,6 @@ class World:
     def __init__(self) -> None:
         self.happened: list[str] = []
         self.settings: list[Settings] = []
-        self.warning = ""
         self.policy: str | None = ""
         self.ends_of_local: queue.Queue[int] = queue.Queue()
         self.created = False
@@ -99,7 +98,6 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
         world.ends_of_local.put(0)
         world.happened.append("stop the local AWS IoT")
 
-    monkeypatch.setattr("jobs_sandbox.data_plane.diagnosis.check_files", lambda _: world.warning)
     monkeypatch.setattr("jobs_sandbox.control_plane.client.ControlPlane", FakeControlPlane)
     monkeypatch.setattr("jobs_sandbox.data_plane.client.DataPlane", FakeDataPlane)
     monkeypatch.setattr("jobs_sandbox.local.service.starting_local_iot", fake_local)
@@ -207,15 +205,14 @@ def test_client_ids_are_new_each_time(world: World, streams: Streams) -> None:
     assert first.startswith("test-")
 
 
-def test_a_new_thing_and_a_careless_key_are_told(world: World, streams: Streams) -> None:
-    """It says that it created the thing, and warns of a key that others can read."""
-    world.created, world.warning = True, "the private key key.pem can be read by others"
+def test_a_new_thing_is_told(world: World, streams: Streams) -> None:
+    """It says that it created the thing."""
+    world.created = True
     assert streams.run(options()) == 0
     assert "created the thing Thing\n" in streams.err.text
-    assert "can be read by others" in streams.err.text
 
 
-def test_nothing_new_and_nothing_careless(world: World, streams: Streams) -> None:
+def test_nothing_new(world: World, streams: Streams) -> None:
     """Otherwise there is one line, that it is connected."""
     assert streams.run(options()) == 0
     [line] = streams.err.text.splitlines()

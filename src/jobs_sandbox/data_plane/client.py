@@ -8,14 +8,15 @@ serves the connection: every callback does one thing, it hands over to the event
 
 import asyncio
 import math
+import os
 import re
+import stat
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
 from typing import Any, Self
 
 from awscrt import mqtt5
-from awscrt.exceptions import AwsCrtError
 from awscrt.mqtt_request_response import ClientOptions
 from awsiot import iotjobs, mqtt5_client_builder
 
@@ -23,8 +24,8 @@ from jobs_sandbox.core.blocks import EVENTS, REJECTED, TOPICS, Block
 from jobs_sandbox.core.protocols import Listener, Show
 from jobs_sandbox.core.settings import Settings
 from jobs_sandbox.data_plane.connection_log import Connection
-from jobs_sandbox.data_plane.diagnosis import explain_connection
-from jobs_sandbox.data_plane.failures import connection_cause, error_name, not_built, not_connected
+from jobs_sandbox.data_plane.diagnosis import explain_connection, explain_refusal
+from jobs_sandbox.data_plane.failures import connection_cause, not_connected
 from jobs_sandbox.data_plane.nodelay import send_at_once
 from jobs_sandbox.data_plane.payloads import to_block
 from jobs_sandbox.data_plane.requests import (
@@ -58,7 +59,12 @@ class DataPlane:
     """
 
     def __init__(self, settings: Settings, listener: Listener) -> None:
-        self._settings = settings
+        # A shell does not expand ~ within quotes.
+        self._settings = settings._replace(
+            cert=os.path.expanduser(settings.cert),
+            key=os.path.expanduser(settings.key),
+            ca_file=settings.ca_file and os.path.expanduser(settings.ca_file),
+        )
         self._listener = listener
         self._connection = Connection(listener.connection)
         self._loop = asyncio.get_running_loop()
@@ -113,8 +119,11 @@ class DataPlane:
                 on_lifecycle_stopped=self._on_loop(lambda _: self._stopped.set_result(None)),
             )
             self._jobs = _jobs_client(self._mqtt, settings)
-        except (AwsCrtError, OSError, RuntimeError, ValueError) as error:
-            raise not_built(settings, error) from error
+        # The SDK raises errors of many types, its own and Python's.
+        except Exception as error:
+            raise explain_refusal(settings, str(error)) from error
+        if os.stat(settings.key).st_mode & (stat.S_IRGRP | stat.S_IROTH):
+            listener.warning(f"other users can read the private key {settings.key}; chmod 600 it.")
         self._requests = Requests(
             self._mqtt, self._connection, settings.timeout, listener.event, on_loop=self._on_loop
         )
@@ -136,7 +145,7 @@ class DataPlane:
         self._connection.closing = True
         if connack is not None:
             raise not_connected(self._settings, error, connack)
-        raise await explain_connection(self._settings, error_name(error) if answered else "")
+        raise await explain_connection(self._settings, str(error) if answered else "")
 
     # Requests
 

@@ -36,27 +36,6 @@ def connection_cause(error: Any, packet: Any) -> str:
     return f"{_HINTS.get(code, '')}{code.name} ({code:d}){words and ': '}{words}"
 
 
-def not_built(settings: Settings, error: Exception) -> StartError:
-    """The SDK did not take what it was to connect with, though the files are sound (see `diagnosis.check_files`)."""
-    if "TRUST_STORE_NOT_FOUND" in str(error):
-        return StartError(
-            "this machine has no CA certificates to check the endpoint's certificate with",
-            cause="the system's CA store (the package ca-certificates, on most Linux systems) is not installed",
-            next_step="install it, or name the CA with --ca-file: Amazon Root CA 1 for AWS IoT Core.",
-        )
-    if "CONNECT_OPTIONS_VALIDATION" in str(error):
-        return StartError(
-            f"MQTT does not allow the client id {settings.client_id}",
-            cause="control characters, or others that stand for none",
-            next_step="name another with --client-id: letters, digits, - and _ are safe.",
-        )
-    return StartError(
-        f"the device SDK cannot use the certificate, key or endpoint: {error}",
-        cause="a kind of key or certificate that its TLS library does not know, or no host name",
-        next_step="use the files that `aws iot create-keys-and-certificate` wrote.",
-    )
-
-
 def not_connected(settings: Settings, error: Any, connack: Any) -> StartError:
     """The endpoint answered the first connection with a CONNACK that ended it."""
     cause = connection_cause(error, connack)
@@ -69,8 +48,7 @@ def not_connected(settings: Settings, error: Any, connack: Any) -> StartError:
     if connack.reason_code == mqtt5.ConnectReasonCode.NOT_AUTHORIZED:
         return StartError(
             f"the endpoint refused the connection: {cause}",
-            cause=f"no policy of the certificate allows iot:Connect on client/{settings.client_id}, or the "
-            "certificate is not ACTIVE",
+            cause=f"no policy of the certificate allows iot:Connect on client/{settings.client_id}",
             next_step="attach policies/device-policy.json, filled in, or name a client id that your policy allows with "
             "--client-id.",
         )

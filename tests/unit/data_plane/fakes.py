@@ -7,6 +7,7 @@ import threading
 from collections.abc import AsyncIterator, Callable, Coroutine
 from concurrent.futures import Future
 from contextlib import asynccontextmanager
+from tempfile import NamedTemporaryFile
 from types import SimpleNamespace
 from typing import Any
 
@@ -19,8 +20,10 @@ from jobs_sandbox.core.blocks import CHANGED, NEXT_CHANGED, Block
 from jobs_sandbox.core.settings import Settings
 from jobs_sandbox.data_plane.client import DataPlane
 
+# A file that nobody else can read.
+KEY = NamedTemporaryFile()  # noqa: SIM115 - it lasts as long as the tests
 SETTINGS = Settings(
-    "host", "cert", "key", "region", "Thing", "test-1", port=1, ca_file="ca", timeout=60
+    "host", "cert", KEY.name, "region", "Thing", "test-1", port=1, ca_file="ca", timeout=60
 )
 JOBS = "$aws/things/Thing/jobs/"
 RR = "AWS_ERROR_MQTT_REQUEST_RESPONSE_"

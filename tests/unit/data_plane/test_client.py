@@ -1,7 +1,9 @@
 """The life of the data plane's connection, against a hand-written stand-in for the device SDK."""
 
 import asyncio
+import os
 import threading
+from pathlib import Path
 
 import pytest
 from awscrt import mqtt5
@@ -45,7 +47,7 @@ async def test_connect_and_close(sdk: FakeSdk, listener: FakeListener) -> None:
         assert listener.states == [("connected", "")]
     wanted = {
         "cert": "cert",
-        "key": "key",
+        "key": SETTINGS.key,
         "endpoint": "host",
         "port": 1,
         "ca_filepath": "ca",
@@ -61,6 +63,30 @@ async def test_connect_and_close(sdk: FakeSdk, listener: FakeListener) -> None:
     assert sdk.options.max_streaming_subscriptions == 2
     assert [packet.session_expiry_interval_sec for packet in sdk.stopped_with] == [0]
     assert listener.states == [("connected", ""), ("stopped", "")]
+
+
+@asynchronous
+async def test_home(sdk: FakeSdk, listener: FakeListener, monkeypatch: pytest.MonkeyPatch) -> None:
+    """``~`` in the paths of the files is the user's home."""
+    home, name = os.path.split(SETTINGS.key)
+    monkeypatch.setenv("HOME", home)
+    settings = SETTINGS._replace(cert="~/cert", key=f"~/{name}", ca_file="~/ca")
+    async with started(listener, settings):
+        files = [sdk.built[file] for file in ("cert", "key", "ca_filepath")]
+    assert files == [f"{home}/cert", SETTINGS.key, f"{home}/ca"]
+
+
+@pytest.mark.parametrize(("mode", "warnings"), [(0o600, 0), (0o640, 1), (0o604, 1)])
+@asynchronous
+async def test_key_that_others_can_read(
+    sdk: FakeSdk, listener: FakeListener, tmp_path: Path, mode: int, warnings: int
+) -> None:
+    """A private key that other users can read is warned of; another is not."""
+    key = tmp_path / "key"
+    key.touch()
+    key.chmod(mode)
+    async with started(listener, SETTINGS._replace(key=str(key))):
+        assert len(listener.warnings) == warnings
 
 
 @asynchronous
@@ -89,9 +115,9 @@ async def test_new_connections_send_at_once(
 )
 @asynchronous
 async def test_builder_fails(sdk: FakeSdk, listener: FakeListener, error: Exception) -> None:
-    """Files that the SDK cannot use are a StartError, and there is nothing to stop."""
+    """Settings that the SDK refuses are explained, and there is nothing to stop."""
     sdk.build_error = error
-    assert "cannot use the certificate, key or endpoint" in (await start_error(listener)).message
+    assert "the certificate file 'cert' cannot be read" in (await start_error(listener)).message
     assert not sdk.stopped_with
 
 
@@ -134,7 +160,7 @@ async def test_connection_failure(sdk: FakeSdk, listener: FakeListener) -> None:
 
     sdk.on_start = fail_twice
     error = await start_error(listener)
-    assert error.message == "explained host AWS_ERROR_MQTT_UNEXPECTED_HANGUP"
+    assert error.message == f"explained host {HANGUP}"
     assert listener.states == [("stopped", "")]
 
 

@@ -5,7 +5,7 @@ from awscrt import mqtt5
 from awscrt.exceptions import AwsCrtError
 
 from jobs_sandbox.core.errors import StartError
-from jobs_sandbox.data_plane.failures import connection_cause, error_name, not_built, not_connected
+from jobs_sandbox.data_plane.failures import connection_cause, error_name, not_connected
 from tests.unit.data_plane.fakes import HANGUP, SETTINGS
 
 
@@ -89,39 +89,3 @@ def test_old_session() -> None:
     assert "refused" not in error.message
     assert "old session" in error.cause
     assert "--client-id" in error.next_step
-
-
-NO_STORE = "1173 (AWS_IO_TLS_ERROR_DEFAULT_TRUST_STORE_NOT_FOUND): Default TLS trust store not found on this system."
-BAD_CONNECT = (
-    "5141 (AWS_ERROR_MQTT5_CONNECT_OPTIONS_VALIDATION): Invalid mqtt5 connect packet options value."
-)
-
-
-@pytest.mark.parametrize(
-    ("error", "message", "cause", "next_step"),
-    [
-        (NO_STORE, "no CA certificates", "ca-certificates", "--ca-file"),
-        (
-            BAD_CONNECT,
-            "MQTT does not allow the client id test-1",
-            "control characters",
-            "--client-id",
-        ),
-    ],
-)
-def test_not_the_files(error: str, message: str, cause: str, next_step: str) -> None:
-    """Where certificate and key are not to blame, they are not blamed."""
-    told = not_built(SETTINGS, RuntimeError(error))
-    assert message in told.message
-    assert cause in told.cause
-    assert next_step in told.next_step
-    assert "key" not in f"{told.message} {told.cause} {told.next_step}"
-
-
-def test_the_files() -> None:
-    """Anything else that the SDK does not like is quoted."""
-    told = not_built(SETTINGS, RuntimeError("1033 (AWS_IO_TLS_CTX_ERROR)"))
-    assert (
-        "cannot use the certificate, key or endpoint: 1033 (AWS_IO_TLS_CTX_ERROR)" in told.message
-    )
-    assert "aws iot create-keys-and-certificate" in told.next_step

@@ -88,8 +88,8 @@ async def test_one_refused_at_the_start(sdk: FakeSdk, listener: FakeListener) ->
 async def test_no_subscription_in_time(
     sdk: FakeSdk,
     listener: FakeListener,
-    lost: bool,
-    cause: str,  # noqa: FBT001
+    lost: bool,  # noqa: FBT001 - a parameter of the test
+    cause: str,
 ) -> None:
     """A stream without a subscription in time ends the start, with the likely cause."""
     sdk.on_open = lambda _: sdk.lost() if lost else None
