@@ -247,40 +247,6 @@ def test_hostile_answers(broker: Broker, outcome: str, title: str, status: int) 
         assert_harmless(program)
 
 
-def test_answers_that_name_no_request(broker: Broker) -> None:
-    """An answer that the SDK cannot match to a request is shown when one waits on that topic, and then times out."""
-    payloads = [
-        b"",
-        b"nonsense \x1b[2J",
-        b'{"timestamp": 1}',
-        b'{"clientToken": 5}',
-        b"[" * 5000,
-        b"\xff",
-    ]
-
-    def answer(request: Request) -> None:
-        for payload in payloads:
-            request.send(payload)
-        request.send(b'{"code": "InvalidJson"}', "rejected")
-
-    broker.answer = answer
-    with Program(broker.arguments(timeout="1"), broker.environment).started() as program:
-        program.send("describe-job-execution Job1")
-        shown = program.wait_for(
-            lambda: len(found := chunks(program.stdout)) == len(payloads) + 1 and found
-        )
-        assert all(
-            "that names no request: its clientToken is missing or unreadable)" in chunk
-            for chunk in shown
-        )
-        assert r"nonsense \u001b[2J" in shown[1]
-        assert "Service Request Rejected" in shown[-1]
-        assert '"code" : "InvalidJson"' in shown[-1]
-        program.wait_stderr("no answer within 1 s")
-        assert program.finish() == 1
-        assert_harmless(program)
-
-
 def test_answers_of_other_clients(broker: Broker) -> None:
     """Answers to the requests of another client of the same thing are none of ours."""
 
