@@ -22,9 +22,6 @@ from jobs_sandbox.ui.script import read_lines, run_script
 
 _LOCAL = "A local AWS IoT runs; to join it from another terminal: `connection`."
 _GRACE_TIMEOUT = 2.0  # seconds, for a control plane that answers late, but itself says why
-_LOCAL_TIMEOUT = (
-    3.0  # seconds, for an embedded AWS IoT that is being started, until it can be stopped
-)
 _CLOSE_TIMEOUT = 2.0  # seconds, to write what is left when the program is told to end
 
 
@@ -152,28 +149,17 @@ async def _start_local(options: argparse.Namespace, console: Console, stack: Asy
 
     """
     from jobs_sandbox.local.policies import read_policy
-    from jobs_sandbox.local.service import isolate, starting_local_iot
+    from jobs_sandbox.local.service import LocalIoT
 
     policy = None if options.policy is None else read_policy(options.policy)
-    manager = starting_local_iot(options.local, policy=policy)
-    steps: list[asyncio.Task[Any]] = [asyncio.create_task(in_thread(manager.__enter__))]
-
-    async def stop() -> None:
-        _, hung = await asyncio.wait(
-            steps, timeout=_LOCAL_TIMEOUT
-        )  # what is cancelled has begun all the same
-        failures = [step.exception() for step in steps if step not in hung]
-        if not hung and failures[0] is None:
-            await in_thread(lambda: manager.__exit__(None, None, None))
-
-    stack.push_async_callback(stop)
-    ready = await asyncio.shield(steps[0])
+    local = LocalIoT(options.local, policy=policy)
+    local.start()
+    stack.push_async_callback(in_thread, local.stop)
     stack.callback(_restore, dict(os.environ))
-    isolate(os.environ)
+    _isolate()
     await _load_sdks()  # meanwhile the child starts
-    steps.append(asyncio.create_task(in_thread(ready)))
-    local = await asyncio.shield(steps[1])
-    local.apply_to(os.environ)
+    await in_thread(local.wait_ready)
+    os.environ.update(local.environment)
 
     async def watch() -> None:
         how = await in_thread(local.wait_ended)
@@ -186,6 +172,19 @@ async def _start_local(options: argparse.Namespace, console: Console, stack: Asy
     for warning in local.warnings:
         console.warning(warning)
     return local
+
+
+def _isolate() -> None:
+    """Until the control plane's client takes what it needs from the settings alone."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        del os.environ[name]
+    os.environ.update(
+        AWS_CONFIG_FILE=os.devnull,
+        AWS_SHARED_CREDENTIALS_FILE=os.devnull,
+        AWS_EC2_METADATA_DISABLED="true",
+        NO_PROXY="127.0.0.1",
+        no_proxy="127.0.0.1",
+    )
 
 
 async def _load_sdks() -> None:

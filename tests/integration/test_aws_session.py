@@ -11,9 +11,11 @@ from tests.support.account import ROOT
 def test_the_session_for_aws() -> None:
     """Every question that only AWS can settle has its answer here, too, and the session cleans up after itself."""
     with local_iot("Lamp") as running:
-        environment = dict(os.environ)
-        running.apply_to(environment)
+        inherited = {name: os.environ[name] for name in os.environ if not name.startswith("AWS_")}
+        environment = inherited | running.environment
         environment |= {
+            "AWS_CONFIG_FILE": os.devnull,
+            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
             "AWS_ACCESS_KEY_ID": ROOT[0],
             "AWS_SECRET_ACCESS_KEY": ROOT[1],
             "IOT_ENDPOINT": running.endpoint,

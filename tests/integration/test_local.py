@@ -1,9 +1,8 @@
-"""The embedded AWS IoT with the real MiniStack: what it lets in, what it leaves behind, and whom it believes."""
+"""The embedded AWS IoT with the real MiniStack: what it accepts, and what it leaves behind."""
 
 import http.client
 import json
 import os
-import signal
 import subprocess
 import sys
 from contextlib import closing
@@ -34,41 +33,42 @@ OWN_NAME = """{"Version": "2012-10-17", "Statement": [
 
 
 def test_a_damaged_extra(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """When MiniStack cannot be loaded, its last line of output is in the error."""
+    """When MiniStack cannot be loaded, the reason is in the error."""
     (tmp_path / "ministack.py").write_text("raise ImportError('half installed')")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     with pytest.raises(StartError, match="half installed"), local_iot("Thing"):
         pass
 
 
-def test_what_it_yields() -> None:
-    """The thing exists, the files are private, the operator's keys work past any proxy; in the end all is gone."""
+def test_a_full_temporary_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """When nothing can be written, the system's reason is in the error."""
+    # A file in place of the folder stands for a full one: root may write to any folder.
+    monkeypatch.setattr(
+        "jobs_sandbox.local.service.ministack_settings", lambda _: {"TMPDIR": "/dev/full"}
+    )
+    with pytest.raises(StartError, match="/dev/full") as caught, local_iot("Thing"):
+        pass
+    assert "TMPDIR" in caught.value.next_step
+
+
+def test_its_files_and_keys() -> None:
+    """The files are private, and the operator's keys work; in the end all is gone."""
     with local_iot("Lamp") as running:
-        folder = Path(running.cert).parent
-        assert folder.stat().st_mode & 0o077 == 0
-        assert all(
-            Path(file).stat().st_mode & 0o077 == 0
-            for file in (running.ca_file, running.cert, running.key)
-        )
-        environment = dict(os.environ) | {
-            "http_proxy": "http://127.0.0.1:9",
-            "AWS_PROFILE": "production",
-        }
-        running.apply_to(environment)
-        code = (
-            "import boto3; print(boto3.client('iot').describe_thing(thingName='Lamp')['thingName'])"
-        )
+        files = (running.ca_file, running.cert, running.key, running.device_cert)
+        assert [path for path in files if Path(path).stat().st_mode & 0o077] == []
+        code = "import boto3; print(boto3.client('iot').describe_thing(thingName='Lamp'))"
+        environment = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
         done = subprocess.run(
             [sys.executable, "-c", code],
-            env=environment,
+            env=environment | running.environment,
             capture_output=True,
             text=True,
             check=True,
             timeout=60,
         )
-        assert done.stdout == "Lamp\n"
-        assert running.warnings == ()
-    assert not folder.exists()
+        assert "'thingName': 'Lamp'" in done.stdout
+        assert running.warnings == []
+    assert not Path(running.cert).parent.exists()
 
 
 def test_only_loopback_listens(account: Account) -> None:
@@ -88,7 +88,7 @@ def request(url: str, path: str, method: str = "GET", **headers: str) -> tuple[i
 
 
 def test_the_http_port(account: Account) -> None:
-    """Health and the CA are open; MiniStack's controls, such as a reset, and web pages are refused."""
+    """Health and the CA are open; MiniStack's controls and web pages are refused."""
     url = account.local.endpoint_url
     account.iot.create_thing(thingName="Stays")
     status, body = request(url, "/_ministack/health")
@@ -104,7 +104,7 @@ def test_the_http_port(account: Account) -> None:
 
 
 def test_who_may_use_the_jobs_data_plane_over_http(account: Account) -> None:
-    """The HTTP data plane answers root; an operator's policy does not cover it, and no certificate is asked for."""
+    """The HTTP data plane answers root without a certificate; the operator's policy lacks it."""
     thing = account.device().thing
     account.iot.create_thing(thingName=thing)
     job = account.create_job(thing)
@@ -118,63 +118,46 @@ def test_who_may_use_the_jobs_data_plane_over_http(account: Account) -> None:
         operator.get_pending_job_executions(thingName=thing)
 
 
-def local_device(local: LocalIoT) -> Device:
-    return Device(local.thing, local.cert, local.key, "")
+def connack(local: LocalIoT, cert: str, client_id: str) -> int:
+    device = Device(local.thing, cert, local.key, "")
+    with RawDevice(local, device, client_id=client_id, listens=False) as connected:
+        return connected.connack
+
+
+def test_the_two_certificates() -> None:
+    """The device's certificate may connect with the thing's name as well; the program's may not."""
+    with local_iot("Lamp") as running:
+        for client_id, allowed in (("test-1", (0, 0)), ("Lamp", (135, 0)), ("Other", (135, 135))):
+            reasons = (
+                connack(running, running.cert, client_id),
+                connack(running, running.device_cert, client_id),
+            )
+            assert reasons == allowed, client_id
 
 
 def test_a_policy_of_ones_own() -> None:
-    """A given device policy is enforced, its thing variables too: the certificate is attached to the thing."""
-    with local_iot("Lamp", policy=OWN_NAME) as running:
-        with RawDevice(running, local_device(running), client_id="Lamp", listens=False) as device:
-            assert device.connack == 0
-            assert device.subscribe("only/Lamp", "only/Other") == [1, 135]
-        with RawDevice(running, local_device(running), client_id="test-1", listens=False) as device:
-            assert device.connack == 135
+    """A device policy holds for the device's certificate alone, its thing variables too."""
+    with local_iot("Lamp", device_policy=OWN_NAME) as running:
+        device = Device("Lamp", running.device_cert, running.device_key, "")
+        with RawDevice(running, device, client_id="Lamp", listens=False) as connected:
+            assert connected.connack == 0
+            assert connected.subscribe("only/Lamp", "only/Other") == [1, 135]
+        assert connack(running, running.device_cert, "test-1") == 135
+        assert connack(running, running.cert, "test-1") == 0
 
 
-def hold(tmp_path: Path) -> tuple["subprocess.Popen[bytes]", psutil.Process, Path]:
-    """A process with an embedded AWS IoT, whose child and folder are returned too."""
+def test_a_killed_parent_leaves_nothing(tmp_path: Path) -> None:
+    """When its parent is killed, the child ends, and its folder goes with it."""
     holder = subprocess.Popen(
         [sys.executable, "-c", HOLD],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         env=os.environ | {"TMPDIR": str(tmp_path)},
     )
-    assert holder.stdout
-    folder = Path(holder.stdout.readline().decode()).parent
-    [child] = psutil.Process(holder.pid).children()
-    return holder, child, folder
-
-
-def close(holder: "subprocess.Popen[bytes]") -> None:
-    for pipe in (holder.stdin, holder.stdout):
-        assert pipe
-        pipe.close()
-    holder.wait(PATIENCE)
-
-
-def test_a_killed_parent_leaves_nothing(tmp_path: Path) -> None:
-    """When its parent is killed, the child ends, and its folder goes with it."""
-    holder, child, folder = hold(tmp_path)
-    holder.kill()
-    child.wait(PATIENCE)
-    assert not folder.exists()
-    close(holder)
-
-
-def test_what_a_kill_of_both_leaves_is_removed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """When both are killed the folder stays, with the key, until the next start; while one lives, it stays anyway."""
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    holder, child, folder = hold(tmp_path)
-    child.send_signal(signal.SIGSTOP)
-    holder.kill()
-    close(holder)
-    with local_iot():
-        assert (folder / "private.key").exists()  # the stopped child holds it
-    child.kill()
-    child.wait(PATIENCE)
-    assert (folder / "private.key").exists()
-    with local_iot():
-        assert not folder.exists()
+    with holder:
+        assert holder.stdout
+        assert Path(holder.stdout.readline().decode().strip()).exists()
+        [child] = psutil.Process(holder.pid).children()
+        holder.kill()
+        child.wait(PATIENCE)
+    assert list(tmp_path.iterdir()) == []

@@ -1,4 +1,4 @@
-"""A MiniStack of one's own that keeps its state, on ports that stay; to be killed and started again."""
+"""A MiniStack that keeps its state and its ports, to be killed and started again."""
 
 import asyncio
 import os
@@ -8,13 +8,14 @@ import subprocess
 import sys
 import urllib.request
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import psutil
 
 from jobs_sandbox.local import HOST, REGION
 from jobs_sandbox.local.child import __main__ as child
-from jobs_sandbox.local.service import LocalIoT, ministack_settings
+from jobs_sandbox.local.service import ministack_settings
 from tests.support.account import PATIENCE, Account
 from tests.support.program import environment
 
@@ -32,8 +33,15 @@ class MiniStack:
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         with opener.open(f"{url}/_ministack/iot/ca.pem", timeout=PATIENCE) as response:
             (folder / "ca.pem").write_bytes(response.read())
-        place = (HOST, int(self._ports[1]), str(folder / "ca.pem"), "", "", REGION, "", url)
-        self.account = Account(LocalIoT(*place, environment={}), folder)
+        local: Any = SimpleNamespace(
+            endpoint=HOST,
+            port=int(self._ports[1]),
+            ca_file=str(folder / "ca.pem"),
+            region=REGION,
+            endpoint_url=url,
+            environment={},
+        )
+        self.account = Account(local, folder)
 
     def _start(self) -> psutil.Popen:
         settings = ministack_settings(self._folder) | {
@@ -64,11 +72,14 @@ class MiniStack:
         self.child = self._start()
 
 
-async def _serve(control: socket.socket) -> None:
+async def _serve(control: socket.socket, mqtt: socket.socket) -> None:
     from hypercorn.asyncio import serve
     from hypercorn.config import Config
     from ministack.app import app
 
+    await child.start_mqtt(mqtt)
+    sys.stdout.write("listening\n")
+    sys.stdout.flush()
     config = Config()
     config.bind = [f"fd://{control.fileno()}"]
     served: Any = app  # with its lifespan, which loads the state and saves it
@@ -83,10 +94,7 @@ def main() -> None:
         socket.create_server((HOST, int(os.environ[name])))
         for name in ("GATEWAY_PORT", "IOT_MTLS_PORT")
     )
-    sys.stdout.write("listening\n")  # who connects from now on waits to be served
-    sys.stdout.flush()
-    with asyncio.Runner(loop_factory=lambda: child.LoopbackLoop(mqtt)) as runner:
-        runner.run(_serve(control))
+    asyncio.run(_serve(control, mqtt))
 
 
 if __name__ == "__main__":

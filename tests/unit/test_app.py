@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import functools
 import io
 import os
 import queue
@@ -10,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Self, TextIO
@@ -23,7 +24,6 @@ from jobs_sandbox.core.blocks import Block
 from jobs_sandbox.core.errors import RequestFailed, StartError
 from jobs_sandbox.core.protocols import Listener
 from jobs_sandbox.core.settings import Settings
-from jobs_sandbox.local.service import LocalIoT
 from jobs_sandbox.ui.console import Console
 from tests.unit.fakes import TIMEOUT, FakeControl, FakeData
 
@@ -38,13 +38,40 @@ class World:
         self.settings: list[Settings] = []
         self.warning = ""
         self.policy: str | None = ""
-        self.ends_of_local: queue.Queue[int] = queue.Queue()
+        self.ends_of_local: queue.Queue[str] = queue.Queue()
         self.created = False
         self.on_ready: Callable[[], None] = lambda: None
         self.on_ensure: Callable[[], None] = lambda: None
         self.on_connect: Callable[[], None] = lambda: None
         self.on_disconnect: Callable[[], None] = lambda: None
         self.listener: Listener | None = None
+
+
+class FakeLocal:
+    """An embedded AWS IoT."""
+
+    def __init__(self, world: World, thing: str, *, policy: str | None) -> None:
+        self.world = world
+        self.thing = thing
+        self.world.policy = policy
+        self.endpoint, self.port, self.region = "localhost", 1, "us-east-1"
+        self.ca_file, self.cert, self.key = "ca", "cert", "key"
+        self.endpoint_url = "http://x"
+        self.environment = {"AWS_ACCESS_KEY_ID": "id"}
+        self.warnings = ["it is old"]
+
+    def start(self) -> None:
+        self.world.happened.append("start the local AWS IoT")
+
+    def wait_ready(self) -> None:
+        self.world.on_ready()
+
+    def wait_ended(self) -> str:
+        return self.world.ends_of_local.get()
+
+    def stop(self) -> None:
+        self.world.ends_of_local.put("exit status 0")
+        self.world.happened.append("stop the local AWS IoT")
 
 
 @pytest.fixture
@@ -77,32 +104,10 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
             world.happened.append("disconnect")
             world.on_disconnect()
 
-    @contextmanager
-    def fake_local(thing: str, *, policy: str | None) -> Iterator[Callable[[], LocalIoT]]:
-        world.happened.append("start the local AWS IoT")
-        world.policy = policy
-        environment = {"AWS_ACCESS_KEY_ID": "id"}
-        child = SimpleNamespace(wait=world.ends_of_local.get)
-        arguments = (
-            "127.0.0.1",
-            1,
-            "ca",
-            "cert",
-            "key",
-            "us-east-1",
-            thing,
-            "http://x",
-            environment,
-        )
-        local = LocalIoT(*arguments, warnings=("it is old",), _process=child)
-        yield lambda: world.on_ready() or local
-        world.ends_of_local.put(0)
-        world.happened.append("stop the local AWS IoT")
-
     monkeypatch.setattr("jobs_sandbox.data_plane.diagnosis.check_files", lambda _: world.warning)
     monkeypatch.setattr("jobs_sandbox.control_plane.client.ControlPlane", FakeControlPlane)
     monkeypatch.setattr("jobs_sandbox.data_plane.client.DataPlane", FakeDataPlane)
-    monkeypatch.setattr("jobs_sandbox.local.service.starting_local_iot", fake_local)
+    monkeypatch.setattr("jobs_sandbox.local.service.LocalIoT", functools.partial(FakeLocal, world))
     return world
 
 
@@ -246,7 +251,7 @@ def test_local_runs_around_everything(world: World, streams: Streams) -> None:
     assert world.happened[-1] == "stop the local AWS IoT"
     assert "to join it from another terminal: `connection`." in streams.err.text
     expected = Settings(
-        "127.0.0.1", "cert", "key", "us-east-1", "Lamp", "test-me", 1, "ca", None, "http://x", 7
+        "localhost", "cert", "key", "us-east-1", "Lamp", "test-me", 1, "ca", None, "http://x", 7
     )._replace(environment={"AWS_ACCESS_KEY_ID": "id"})
     assert world.settings == [expected]
 
@@ -287,7 +292,7 @@ def test_an_end_of_local_is_told(world: World, streams: Streams) -> None:
     """When the embedded AWS IoT ends by itself, that is said, and how."""
 
     def end() -> None:
-        world.ends_of_local.put(-9)
+        world.ends_of_local.put("signal 9")
         deadline = time.monotonic() + 10
         while "has ended (signal 9)" not in streams.err.text and time.monotonic() < deadline:
             time.sleep(0.01)
@@ -301,7 +306,7 @@ def test_local_as_json(world: World, streams: Streams) -> None:
     """As JSON, how to join is one object with a field for each value."""
     streams.run(options("--output", "json", arguments=["--local"]))
     assert (
-        '\n{"type": "Notice", "endpoint": "127.0.0.1", "port": 1, "ca_file": "ca"'
+        '\n{"type": "Notice", "endpoint": "localhost", "port": 1, "ca_file": "ca"'
         in streams.err.text
     )
 
@@ -351,26 +356,15 @@ def test_the_control_plane_may_be_late(world: World, streams: Streams) -> None:
     assert streams.err.text == "it says why\n"
 
 
-@pytest.mark.parametrize("step", ["launch", "wait"])
-def test_start_before_local_is_there(
-    step: str, world: World, streams: Streams, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What does not come while it can be waited for, an embedded AWS IoT that hangs, keeps no signal from ending it."""
+def test_start_before_local_is_there(world: World, streams: Streams) -> None:
+    """A signal ends the program while it waits for an embedded AWS IoT that hangs."""
     hang = threading.Event()
 
     def hanging() -> None:
         signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
         hang.wait(TIMEOUT)
 
-    @contextmanager
-    def hung(*_: object, **__: object) -> Iterator[None]:
-        hanging()
-        yield
-
-    if step == "launch":
-        monkeypatch.setattr("jobs_sandbox.local.service.starting_local_iot", hung)
     world.on_ready = hanging
-    monkeypatch.setattr(app, "_LOCAL_TIMEOUT", 0.05)
     assert streams.run(options(arguments=["--local"])) == 143
     assert not hang.is_set()
     hang.set()
