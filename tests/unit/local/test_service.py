@@ -1,8 +1,7 @@
 """How the embedded AWS IoT is started, asked and stopped, with a script in place of its child."""
 
+import errno
 import json
-import os
-import resource
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -196,16 +195,15 @@ def test_a_failed_start(  # noqa: PLR0917
     assert not list(temporary.iterdir())
 
 
-def test_a_limit_of_the_system(temporary: Path) -> None:
+def test_a_limit_of_the_system(monkeypatch: pytest.MonkeyPatch, temporary: Path) -> None:
     """When the system starts no process, the error has its reason, and the folder is gone."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    # Room for the log, but not for the pipes.
-    resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/proc/self/fd")) + 2, hard))
-    try:
-        with pytest.raises(StartError, match="Too many open files") as caught, local_iot():
-            pass
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr("subprocess.Popen", fail)
+    with pytest.raises(StartError, match="Too many open files") as caught, local_iot():
+        pass
     assert "ulimit -n" in caught.value.cause
     assert not list(temporary.iterdir())
 
