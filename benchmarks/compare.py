@@ -289,7 +289,7 @@ def compare_events(
 def burst(account: Account, device: Device, job_id: str) -> None:
     """A job that comes and goes: four events."""
     account.create_job(device.thing, job_id)
-    account.iot.delete_job(jobId=job_id, force=True)
+    account.iot.cancel_job(jobId=job_id, force=True)
 
 
 def event_latency(
@@ -305,7 +305,7 @@ def event_latency(
         shown = screen.when(f'"{job_id}"', begins[0])  # coloured by itself
         printed = bare.when(job_id, begins[1])
         over.append((shown - printed) * 1000)
-        account.iot.delete_job(jobId=job_id, force=True)
+        account.iot.cancel_job(jobId=job_id, force=True)
         screen.send("\x7f")
     told("event on the screen, later than bare prints it", over, "median 10 ms, p99 50 ms at most")
 

@@ -1,4 +1,4 @@
-"""A session on a real account, or on ``--local``: where it is, from the environment, and what it found."""
+"""A session on a real account, or on ``--local``, as the environment says; and its findings."""
 
 import os
 from collections.abc import Iterator

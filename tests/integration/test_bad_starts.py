@@ -25,6 +25,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
+from jobs_sandbox.local import ENDPOINT
 from tests.support.account import Account, Device
 from tests.support.program import run
 from tests.support.servers import (
@@ -163,7 +164,7 @@ class FakeRun:
     ) -> Start:
         """A start with another server at the end of the data plane; by default it knows the device."""
         tls = server_tls(
-            certificate or self.ca.issue_cert(HOST), clients_from or self.account.local.ca_file
+            certificate or self.ca.issue_cert(ENDPOINT), clients_from or self.account.local.ca_file
         )
         port = self._stack.enter_context(serving(behaviour, tls))
         return self.start(port=port, **({"ca_file": self.ca_file} | options))
@@ -453,13 +454,13 @@ CASES = [
     Case(
         "another server's name",
         lambda s: s.with_server(silent, s.ca.issue_cert("elsewhere.example")),
-        f"the server's certificate is not for {HOST}",
+        f"the server's certificate is not for {ENDPOINT}",
         "another name",
         "aws iot describe-endpoint",
     ),
     Case(
         "expired server",
-        lambda s: s.with_server(silent, s.ca.issue_cert(HOST, not_before=FROM, not_after=TO)),
+        lambda s: s.with_server(silent, s.ca.issue_cert(ENDPOINT, not_before=FROM, not_after=TO)),
         "the server's certificate is out of date: certificate has expired",
         "the clock of this machine is wrong, or",
         "`date`",

@@ -363,7 +363,7 @@ def test_a_job_id_that_is_used_again(thing: Thing, handlers: Handlers) -> None:
         for document in ({"n": 1}, {"n": 2}):
             thing.account.create_job(thing.device.thing, job, document)
             thing.wait(job, "SUCCEEDED")
-            thing.account.iot.delete_job(jobId=job)
+            thing.account.delete_job(job)
     assert [json.loads(line) for line in handlers.wrote("documents")] == [{"n": 1}, {"n": 2}]
     assert handlers.ran == [f"{job} 1 0"] * 2
 

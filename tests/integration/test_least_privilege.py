@@ -78,8 +78,11 @@ class Outcome(NamedTuple):
 
 
 def _document(permissions: list[Permission], account: Account, thing: str) -> str:
+    resources: dict[str, list[str]] = {}
+    for it in permissions:
+        resources.setdefault(it.action, []).append(it.resource)
     statements = [
-        {"Effect": "Allow", "Action": it.action, "Resource": it.resource} for it in permissions
+        {"Effect": "Allow", "Action": action, "Resource": resources[action]} for action in resources
     ]
     text = json.dumps({"Version": "2012-10-17", "Statement": statements})
     arn = account.policy("device-policy", "T").partition('"arn:aws:iot:')[2].split(":")

@@ -163,7 +163,7 @@ def test_toolbar_tells_the_counts(account: Account, device: Device, open_termina
     terminal = open_terminal()
     terminal.wait_for(
         lambda: (
-            f"connected │ 0 queued, 0 in progress │ {device.thing} │ 127"
+            f"connected │ 0 queued, 0 in progress │ {device.thing} │ loc"
             in terminal.screen.display[-1]
         )
     )

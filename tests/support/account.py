@@ -91,6 +91,14 @@ class Account:
             time.sleep(0.02)
         return job_id
 
+    def delete_job(self, job_id: str) -> None:
+        """Delete a job, and wait until its id is free."""
+        self.iot.delete_job(jobId=job_id)
+        end = time.monotonic() + PATIENCE
+        while job_id in {job["jobId"] for job in self.iot.list_jobs()["jobs"]}:
+            assert time.monotonic() < end
+            time.sleep(0.05)
+
     def queue(self, thing: str, *names: str) -> list[str]:
         """Jobs for the thing, queued one after the other, with ids that are in no other test's way."""
         job_ids = [f"{thing}-{name}" for name in names]

@@ -74,10 +74,10 @@ def keep_paused_transports_paused() -> None:
 
     def add_reader(self: Any, descriptor: int, callback: Any, *arguments: Any) -> None:
         if self.is_reading():
-            self._loop._add_reader(descriptor, callback, *arguments)  # noqa: SLF001
+            self._loop._add_reader(descriptor, callback, *arguments)
 
-    transport: Any = selector_events._SelectorSocketTransport  # type: ignore[attr-defined]  # noqa: SLF001
-    transport._add_reader = add_reader  # noqa: SLF001
+    transport: Any = selector_events._SelectorSocketTransport  # type: ignore[attr-defined]
+    transport._add_reader = add_reader
 
 
 async def _serve(
@@ -114,7 +114,7 @@ async def _serve(
             serve(RequestFilter(app.app), config, shutdown_trigger=asyncio.Event().wait)
         )
         # In a thread; otherwise the certificate of MQTT would be made for the first client.
-        tasks.create_task(iot._mtls_context())  # noqa: SLF001
+        tasks.create_task(iot._mtls_context())
         where = {
             "endpoint_url": f"http://{HOST}:{control.getsockname()[1]}",
             "port": mqtt.getsockname()[1],
@@ -130,12 +130,12 @@ async def start_mqtt(listening: socket.socket) -> None:
     from ministack import app
     from ministack.services import iot
 
-    iot._mtls_server = await asyncio.get_running_loop().create_server(  # noqa: SLF001
-        iot._MtlsAcceptor,  # noqa: SLF001
+    iot._mtls_server = await asyncio.get_running_loop().create_server(
+        iot._MtlsAcceptor,
         sock=listening,
     )
     # It finds a listener, and so its health request is right.
-    await app._start_iot_mtls()  # noqa: SLF001
+    await app._start_iot_mtls()
 
 
 async def _next(lines: asyncio.StreamReader) -> Any:  # pragma: no cover - in the child alone
