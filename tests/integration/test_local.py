@@ -1,18 +1,18 @@
 """The embedded AWS IoT with the real MiniStack: what it accepts, and what it leaves behind."""
 
 import http.client
-import json
 import os
 import subprocess
 import sys
 from contextlib import closing
 from pathlib import Path
 
+import boto3
 import psutil
 import pytest
 from botocore.exceptions import ClientError
 
-from jobs_sandbox import LocalIoT, local_iot
+from jobs_sandbox import local_iot
 from jobs_sandbox.core.errors import StartError
 from jobs_sandbox.local import HOST
 from tests.support.account import PATIENCE, ROOT, Account, Device
@@ -40,9 +40,8 @@ def test_a_damaged_extra(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Non
         pass
 
 
-def test_a_full_temporary_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_full_temporary_folder(monkeypatch: pytest.MonkeyPatch) -> None:
     """When nothing can be written, the system's reason is in the error."""
-    # A file in place of the folder stands for a full one: root may write to any folder.
     monkeypatch.setattr(
         "jobs_sandbox.local.service.ministack_settings", lambda _: {"TMPDIR": "/dev/full"}
     )
@@ -51,24 +50,40 @@ def test_a_full_temporary_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     assert "TMPDIR" in caught.value.next_step
 
 
-def test_its_files_and_keys() -> None:
-    """The files are private, and the operator's keys work; in the end all is gone."""
-    with local_iot("Lamp") as running:
+def test_files_keys_and_policies() -> None:
+    """The files are private, the operator's keys work, each certificate has its own policy."""
+    with local_iot("Lamp", device_policy=OWN_NAME) as running:
         files = (running.ca_file, running.cert, running.key, running.device_cert)
         assert [path for path in files if Path(path).stat().st_mode & 0o077] == []
-        code = "import boto3; print(boto3.client('iot').describe_thing(thingName='Lamp'))"
-        environment = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
-        done = subprocess.run(
-            [sys.executable, "-c", code],
-            env=environment | running.environment,
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=60,
+        operator = boto3.client(
+            "iot",
+            region_name=running.region,
+            endpoint_url=running.endpoint_url,
+            aws_access_key_id=running.environment["AWS_ACCESS_KEY_ID"],
+            aws_secret_access_key=running.environment["AWS_SECRET_ACCESS_KEY"],
         )
-        assert "'thingName': 'Lamp'" in done.stdout
-        assert running.warnings == []
-    assert not Path(running.cert).parent.exists()
+        assert operator.describe_thing(thingName="Lamp")["thingName"] == "Lamp"
+        program = Device("Lamp", running.cert, running.key, "")
+        device = Device("Lamp", running.device_cert, running.device_key, "")
+        for identity, client_id, connack in (
+            (program, "test-1", 0),
+            (program, "Lamp", 135),
+            (device, "test-1", 135),
+            (device, "Lamp", 0),
+        ):
+            with RawDevice(running, identity, client_id=client_id, listens=False) as connected:
+                assert connected.connack == connack
+        with RawDevice(running, device, client_id="Lamp", listens=False) as connected:
+            assert connected.subscribe("only/Lamp", "only/Other") == [1, 135]
+
+
+def test_the_client_ids_of_a_device(account: Account) -> None:
+    """With the shipped policy, the device's certificate may connect with the thing's name."""
+    local = account.local
+    device = Device(local.thing, local.device_cert, local.device_key, "")
+    for client_id, connack in ((local.thing, 0), ("test-1", 0), ("Other", 135)):
+        with RawDevice(local, device, client_id=client_id, listens=False) as connected:
+            assert connected.connack == connack
 
 
 def test_only_loopback_listens(account: Account) -> None:
@@ -79,71 +94,40 @@ def test_only_loopback_listens(account: Account) -> None:
     assert listening == {(HOST, control), (HOST, account.local.port)}
 
 
-def request(url: str, path: str, method: str = "GET", **headers: str) -> tuple[int, bytes]:
-    connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=PATIENCE)
-    with closing(connection):
-        connection.request(method, path, headers=headers)
-        response = connection.getresponse()
-        return response.status, response.read()
-
-
-def test_the_http_port(account: Account) -> None:
+@pytest.mark.parametrize(
+    ("method", "target", "headers", "status", "word"),
+    [
+        ("GET", "/_ministack/health", {}, 200, '"iot_mtls": "listening"'),
+        ("GET", "/_ministack/iot/ca.pem", {"Host": "localhost"}, 200, "BEGIN CERTIFICATE"),
+        ("POST", "/_ministack/%72eset", {}, 403, "closed"),
+        ("GET", "/things", {"Origin": "https://example.com"}, 403, "web page"),
+        ("GET", "/things", {"Sec-Fetch-Mode": "no-cors"}, 403, "web page"),
+        ("GET", "/things", {"Host": "evil.example"}, 403, "Host"),
+        ("GET", "/?Action=ListUsers&X-Amz-Credential=test/a/b", {}, 403, "credentials"),
+    ],
+)
+def test_the_http_port(  # noqa: PLR0917
+    method: str, target: str, headers: dict[str, str], status: int, word: str, account: Account
+) -> None:
     """Health and the CA are open; MiniStack's controls and web pages are refused."""
-    url = account.local.endpoint_url
-    account.iot.create_thing(thingName="Stays")
-    status, body = request(url, "/_ministack/health")
-    assert (status, json.loads(body)["iot_mtls"]) == (200, "listening")
-    assert request(url, "/_ministack/iot/ca.pem") == (200, Path(account.local.ca_file).read_bytes())
-    for path in ("reset", "config", "%72eset"):
-        status, body = request(url, f"/_ministack/{path}", "POST")
-        assert status == 403
-        assert "closed here" in json.loads(body)["message"]
-    status, body = request(url, "/things", Origin="https://example.com")
-    assert (status, "web page" in json.loads(body)["message"]) == (403, True)
-    account.iot.describe_thing(thingName="Stays")
+    address = account.local.endpoint_url.removeprefix("http://")
+    with closing(http.client.HTTPConnection(address, timeout=PATIENCE)) as connection:
+        connection.request(method, target, headers=headers)
+        response = connection.getresponse()
+        assert response.status == status
+        assert word in response.read().decode()
 
 
 def test_who_may_use_the_jobs_data_plane_over_http(account: Account) -> None:
     """The HTTP data plane answers root without a certificate; the operator's policy lacks it."""
-    thing = account.device().thing
-    account.iot.create_thing(thingName=thing)
-    job = account.create_job(thing)
     root = account.client("iot-jobs-data", ROOT)
-    assert root.get_pending_job_executions(thingName=thing)["queuedJobs"][0]["jobId"] == job
-    keys = account.operator(thing)
+    assert root.get_pending_job_executions(thingName=account.local.thing)["queuedJobs"] == []
+    keys = account.local.environment
     operator = account.client(
         "iot-jobs-data", (keys["AWS_ACCESS_KEY_ID"], keys["AWS_SECRET_ACCESS_KEY"])
     )
     with pytest.raises(ClientError, match="not authorized"):
-        operator.get_pending_job_executions(thingName=thing)
-
-
-def connack(local: LocalIoT, cert: str, client_id: str) -> int:
-    device = Device(local.thing, cert, local.key, "")
-    with RawDevice(local, device, client_id=client_id, listens=False) as connected:
-        return connected.connack
-
-
-def test_the_two_certificates() -> None:
-    """The device's certificate may connect with the thing's name as well; the program's may not."""
-    with local_iot("Lamp") as running:
-        for client_id, allowed in (("test-1", (0, 0)), ("Lamp", (135, 0)), ("Other", (135, 135))):
-            reasons = (
-                connack(running, running.cert, client_id),
-                connack(running, running.device_cert, client_id),
-            )
-            assert reasons == allowed, client_id
-
-
-def test_a_policy_of_ones_own() -> None:
-    """A device policy holds for the device's certificate alone, its thing variables too."""
-    with local_iot("Lamp", device_policy=OWN_NAME) as running:
-        device = Device("Lamp", running.device_cert, running.device_key, "")
-        with RawDevice(running, device, client_id="Lamp", listens=False) as connected:
-            assert connected.connack == 0
-            assert connected.subscribe("only/Lamp", "only/Other") == [1, 135]
-        assert connack(running, running.device_cert, "test-1") == 135
-        assert connack(running, running.cert, "test-1") == 0
+        operator.get_pending_job_executions(thingName=account.local.thing)
 
 
 def test_a_killed_parent_leaves_nothing(tmp_path: Path) -> None:

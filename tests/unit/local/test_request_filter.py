@@ -1,4 +1,4 @@
-"""The HTTP port of the embedded AWS IoT answers AWS requests alone."""
+"""The HTTP port of the embedded AWS IoT answers AWS requests of local programs alone."""
 
 import asyncio
 import json
@@ -8,18 +8,9 @@ import pytest
 
 from jobs_sandbox.local.child.request_filter import RequestFilter
 
-GET, POST, PUT = "GET", "POST", "PUT"
-HOST = (b"host", b"127.0.0.1:4566")
 
-
-def ask(
-    path: str,
-    method: str = GET,
-    headers: tuple[tuple[bytes, bytes], ...] = (HOST,),
-    kind: str = "http",
-    query: bytes = b"",
-) -> Any:
-    """What an ASGI server gets: ``"let through"``, or the messages of a refusal."""
+def ask(line: str, kind: str = "http", **headers: str) -> list[Any]:
+    """What an ASGI server gets for a request line: ``"let through"``, or a refusal's messages."""
     sent: list[Any] = []
 
     async def app(*_: object) -> None:
@@ -28,51 +19,58 @@ def ask(
     async def send(message: object) -> None:
         sent.append(message)
 
-    scope = {"type": kind, "path": path, "method": method, "headers": headers}
-    asyncio.run(RequestFilter(app)(scope | {"query_string": query}, None, send))
+    method, _, target = line.partition(" ")
+    path, _, query = target.partition("?")
+    given = {"host": "127.0.0.1:4566"} | headers
+    scope = {
+        "type": kind,
+        "method": method,
+        "path": path,
+        "query_string": query.encode(),
+        "headers": [(name.encode(), value.encode()) for name, value in given.items()],
+    }
+    asyncio.run(RequestFilter(app)(scope, None, send))
     return sent
 
 
 @pytest.mark.parametrize(
-    ("path", "method"),
+    ("line", "headers"),
     [
-        ("/things/T", GET),
-        ("/jobs/J", PUT),
-        ("/_ministack/health", GET),
-        ("/_ministack/iot/ca.pem", GET),
+        ("GET /things/T?maxResults=5", {}),
+        ("PUT /jobs/J", {"host": "LOCALHOST:4566"}),
+        ("GET /_ministack/health", {}),
+        ("GET /_ministack/iot/ca.pem", {"host": "localhost"}),
     ],
 )
-def test_requests_that_pass(path: str, method: str) -> None:
-    """AWS requests, the health request and the CA pass."""
-    assert ask(path, method) == ["let through"]
+def test_requests_that_pass(line: str, headers: dict[str, str]) -> None:
+    """AWS requests, the health request and the CA pass, by both names of this machine."""
+    assert ask(line, **headers) == ["let through"]
 
 
 @pytest.mark.parametrize(
-    ("path", "method", "headers"),
+    ("line", "headers", "reason"),
     [
-        ("/_ministack/reset", POST, ()),
-        ("/_ministack/health", POST, ()),
-        ("/_localstack/health", GET, ()),
-        ("/jobs/J", PUT, ((b"Origin", b"https://example.com"),)),
-        ("/_ministack/iot/ca.pem", GET, ((b"origin", b"null"),)),
+        ("POST /_ministack/reset", {}, "closed"),
+        ("POST /_ministack/health", {}, "closed"),
+        ("GET /things", {"Origin": "null"}, "web page"),
+        ("GET /_ministack/health", {"Sec-Fetch-Site": "none"}, "web page"),
+        ("GET /things", {"host": "evil.example"}, "Host"),
+        ("GET /things", {"host": "127.0.0.1.evil.example:80"}, "Host"),
+        ("GET /things", {"host": ""}, "Host"),
+        ("GET /?Action=CreatePolicy&X-Amz-Credential=test/20261129", {}, "credentials"),
+        ("GET /?x%2Damz-credential=test", {}, "credentials"),
+        ("GET /?AWSAccessKeyId=test&Signature=x", {}, "credentials"),
     ],
 )
-def test_requests_that_are_refused(path: str, method: str, headers: Any) -> None:
-    """MiniStack's own controls, and requests of web pages, are refused in one line of JSON."""
-    start, body = ask(path, method, (HOST, *headers))
-    assert (start["type"], start["status"]) == ("http.response.start", 403)
-    assert "\n" not in body["body"].decode()
-    assert list(json.loads(body["body"])) == ["message"]
+def test_requests_that_are_refused(line: str, headers: dict[str, str], reason: str) -> None:
+    """MiniStack's own controls, and requests that a web page can make, are refused."""
+    start, body = ask(line, **headers)
+    assert start["status"] == 403
+    assert reason in json.loads(body["body"])["message"]
 
 
-def test_a_websocket_is_closed() -> None:
-    """A WebSocket of a web page is closed."""
-    headers = (HOST, (b"origin", b"https://example.com"))
-    assert ask("/mqtt", headers=headers, kind="websocket") == [
-        {"type": "websocket.close", "code": 1008}
-    ]
-
-
-def test_the_lifespan_is_not_run() -> None:
-    """What MiniStack would do at start and end, such as looking after containers, is left out."""
-    assert ask("", kind="lifespan") == []
+def test_other_scopes() -> None:
+    """A WebSocket of a web page is closed, and the app's lifespan is not run."""
+    [closed] = ask("GET /mqtt", "websocket", origin="https://example.com")
+    assert closed == {"type": "websocket.close", "code": 1008}
+    assert ask("", "lifespan") == []
