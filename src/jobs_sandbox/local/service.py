@@ -196,6 +196,82 @@ class LocalIoT:
             raise SandboxError(answer["error"])
         return answer["result"]
 
+    def fault(
+        self,
+        kind: str,
+        client_id: str | None = None,
+        *,
+        detail: str = "",
+        seconds: float = 0,
+        times: int | None = 1,
+        code: str = "",
+        reason: int | None = None,
+    ) -> None:
+        """Cause a fault on the wire of a device, or end faults.
+
+        | kind | detail | what happens |
+        |---|---|---|
+        | disconnect | | the connection ends, under MQTT 5 with the ``reason`` code, if given |
+        | refuse | close | for ``seconds``, new connections are closed |
+        | refuse | hold, busy | for ``seconds``, they get no CONNACK, or "server busy" |
+        | silence | | for ``seconds``, nothing passes in either direction |
+        | lose | operation | the request is carried out, and its response lost |
+        | delay | operation | the response comes ``seconds`` later |
+        | reject | operation | the request is rejected with the ``code`` |
+        | events | twice, never | notify and notify-next come twice, or never |
+        | events | late | they come ``seconds`` later |
+        | events | early | the queue shows new executions ``seconds`` after their events |
+        | withhold | PUBACK, SUBACK, PINGRESP | the packet is not sent |
+        | take-over | | another client connects with the client id, and leaves |
+        | forget-session | | the persistent session is gone |
+        | certificate | unknown-ca, other-name, expired, right | the endpoint shows it to everyone |
+        | none | | all faults end |
+
+        An operation is ``get``, ``start-next``, ``describe`` or ``update``.
+
+        Args:
+            kind: see the table.
+            client_id: of the device; None is whoever connects with ``device_cert``.
+            detail: see the table.
+            seconds: see the table.
+            times: how often lose, delay, reject, events and withhold take effect; None is always.
+            code: of the rejection, for example ``RequestThrottled``.
+            reason: MQTT 5 reason code.
+
+        Raises:
+            SandboxError: the fault is unknown, or the child does not answer.
+
+        """
+        self.request(
+            "fault",
+            kind=kind,
+            client_id=client_id,
+            detail=detail,
+            seconds=seconds,
+            times=times,
+            code=code,
+            reason=reason,
+        )
+
+    def activity(self, client_id: str | None = None) -> dict[str, Any]:
+        """What a device does, as the embedded AWS IoT sees it.
+
+        Args:
+            client_id: of the device; None is whoever connects with ``device_cert``.
+
+        Returns:
+            ``clients``: for each client id, ``client_id``, ``connected``, ``since`` (seconds since
+            the epoch; None if it never connected), ``subscriptions`` and the number of
+            ``unacknowledged`` messages. ``log``: what happened, in order of time; its entries are
+            described in `jobs_sandbox.local.child.activity`.
+
+        Raises:
+            SandboxError: the child does not answer.
+
+        """
+        result: dict[str, Any] = self.request("activity", client_id=client_id)
+        return result
+
     def wait_ended(self) -> str:
         """Wait until the child has ended; how, as ``exit status 1`` or ``signal 9``."""
         status = self._process.wait()

@@ -88,7 +88,7 @@ async def _serve(
     from ministack import app
     from ministack.services import iot
 
-    from jobs_sandbox.local.child import corrections, provisioning
+    from jobs_sandbox.local.child import corrections, faults, provisioning
     from jobs_sandbox.local.child.request_filter import RequestFilter
 
     lines = asyncio.StreamReader(limit=_LONGEST_LINE)
@@ -103,6 +103,9 @@ async def _serve(
     except provisioning.Refused as refused:
         answer({"refused": str(refused)})
         return
+    device = report.pop("device_certificate_id")
+    if not warnings:
+        faults.apply(device)
     await start_mqtt(mqtt)
     config = Config()
     config.bind = [f"fd://{control.fileno()}"]
@@ -122,7 +125,8 @@ async def _serve(
         answer(where | report | {"warnings": warnings})
         while True:
             request = await _next(lines)
-            answer({"id": request["id"], "error": f"unknown request: {request['name']}"})
+            result = await _carry_out(request["name"], request["arguments"])
+            answer({"id": request["id"]} | result)
 
 
 async def start_mqtt(listening: socket.socket) -> None:
@@ -136,6 +140,22 @@ async def start_mqtt(listening: socket.socket) -> None:
     )
     # It finds a listener, and so its health request is right.
     await app._start_iot_mtls()
+
+
+async def _carry_out(
+    name: str, arguments: dict[str, Any]
+) -> dict[str, Any]:  # pragma: no cover - in the child alone
+    from jobs_sandbox.local.child import activity, faults
+
+    try:
+        if name == "fault":
+            await faults.cause(**arguments)
+            return {"result": None}
+        if name == "activity":
+            return {"result": activity.activity(faults.clients(**arguments))}
+    except (TypeError, ValueError) as error:
+        return {"error": str(error)}
+    return {"error": f"unknown request: {name}"}
 
 
 async def _next(lines: asyncio.StreamReader) -> Any:  # pragma: no cover - in the child alone

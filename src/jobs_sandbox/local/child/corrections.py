@@ -12,7 +12,7 @@ import re
 import ssl
 import time
 from collections.abc import Callable, Coroutine
-from contextvars import ContextVar
+from contextvars import Context, ContextVar
 from http import HTTPStatus
 from importlib.metadata import version
 from typing import Any
@@ -152,7 +152,7 @@ def publish_events_after_create_job() -> None:
     async def create_job(job_id: str, payload: dict[str, Any]) -> Any:
         answer = await create(job_id, payload)
         if answer[0] == HTTPStatus.OK:
-            _run(_roll_out(iot._jobs[job_id]))
+            run(_roll_out(iot._jobs[job_id]))
         return answer
 
     iot._jobs_materialize_executions = materialize_if_rolled_out
@@ -212,7 +212,7 @@ def retry_failed_executions() -> None:
         for execution in failed:
             if not execution.setdefault("retrying", False):
                 execution["retrying"] = True
-                _run(_retry(job, execution))
+                run(_retry(job, execution))
         if not failed:
             complete(job_id)
 
@@ -269,7 +269,7 @@ def delete_jobs_after_a_while() -> None:
             message = f"{MOST_DELETIONS} jobs are in status {DELETING}."
             return iot.error_response_json("LimitExceededException", message, 410)
         job["status"] = DELETING
-        _run(delete_later(job_id))
+        run(delete_later(job_id))
         return iot.json_response({})
 
     async def delete_later(job_id: str) -> None:
@@ -294,7 +294,7 @@ def notify_when_a_timer_expires() -> None:
     """
     expire = iot._jobs_apply_timeout
     iot._jobs_apply_timeout = lambda execution: execution
-    _run(_check_timers(expire))
+    run(_check_timers(expire))
 
 
 async def _check_timers(expire: Callable[[dict[str, Any]], None]) -> None:
@@ -502,7 +502,12 @@ async def reject(
 ) -> None:
     """Answer a request over MQTT with a rejection."""
     token = iot.parse_json_body(payload).get("clientToken")
-    answer = iot._jobs_rejected(code, message, token if isinstance(token, str) else None)
+    state = None
+    if code == "VersionMismatch":
+        with request_scope(ACCOUNT, REGION):
+            execution = iot.jobs_describe_execution(thing, job_id)
+        state = execution and iot.jobs_execution_state(execution)
+    answer = iot._jobs_rejected(code, message, token if isinstance(token, str) else None, state)
     topic = "/".join(filter(None, ["$aws/things", thing, "jobs", job_id, verb, "rejected"]))
     await iot.broker_publish(ACCOUNT, REGION, topic, iot._jobs_mqtt_json(answer).encode(), qos=1)
 
@@ -590,8 +595,8 @@ def _invalid(message: str) -> Any:
     return iot.error_response_json("InvalidRequestException", message, HTTPStatus.BAD_REQUEST)
 
 
-def _run(work: Coroutine[Any, Any, None]) -> None:
-    """Run a task in the event loop, which alone would let it be collected."""
-    task = asyncio.get_running_loop().create_task(work)
+def run(work: Coroutine[Any, Any, None]) -> None:
+    """Run a task, which the event loop alone would let be collected, for no request."""
+    task = asyncio.get_running_loop().create_task(work, context=Context())
     _tasks.add(task)
     task.add_done_callback(_tasks.discard)

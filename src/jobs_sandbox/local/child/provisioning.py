@@ -42,8 +42,8 @@ async def provision(
         control_plane_policy: the operator's policy, JSON text.
 
     Returns:
-        The paths ``ca_file``, ``cert``, ``key``, ``device_cert`` and ``device_key``, and ``keys``,
-        the operator's ``AWS_…`` variables.
+        The paths ``ca_file``, ``cert``, ``key``, ``device_cert`` and ``device_key``;
+        ``device_certificate_id``; and ``keys``, the operator's ``AWS_…`` variables.
 
     Raises:
         Refused: a policy is not what MiniStack accepts.
@@ -79,6 +79,7 @@ async def provision(
         "key": key,
         "device_cert": _write(folder / "device-certificate.pem", device["certificatePem"]),
         "device_key": key,
+        "device_certificate_id": device["certificateId"],
         "keys": keys,
     }
 
