@@ -222,7 +222,8 @@ def left(raw_device: RawDevice, job: str) -> int | None:
 def test_notify_when_a_timer_expires(account: Account, raw_device: RawDevice) -> None:
     """An execution whose timer runs out is TIMED_OUT, with the events of its end."""
     first, second = queue(account, raw_device, "A", "B")
-    raw_device.ask("start-next", stepTimeoutInMinutes=0.001)
+    # Nearly the second between two checks: one comes before the end, and must not send events.
+    raw_device.ask("start-next", stepTimeoutInMinutes=0.016)
     (name, changed), (next_name, following) = raw_device.event(), raw_device.event()
     assert (name, next_name) == ("notify", "notify-next")
     assert ids(changed["jobs"]["QUEUED"]) == [following["execution"]["jobId"]] == [second]

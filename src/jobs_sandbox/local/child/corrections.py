@@ -6,7 +6,6 @@ Documents are named by their page, as there.
 """
 
 import asyncio
-import functools
 import json
 import re
 import ssl
@@ -302,9 +301,16 @@ async def _check_timers(expire: Callable[[dict[str, Any]], None]) -> None:
         await asyncio.sleep(TIMERS_ARE_CHECKED_EVERY)
         with request_scope(ACCOUNT, REGION):
             executions = list(iot._job_executions.values())
-            expired = [one for one in executions if iot._jobs_seconds_before_timeout(one) == 0]
-        for execution in expired:
-            await _change([execution["thingName"]], functools.partial(expire, execution))
+            due = [one for one in executions if iot._jobs_seconds_before_timeout(one) == 0]
+        for execution in due:
+            thing = execution["thingName"]
+            async with iot.publishing_events():
+                with request_scope(ACCOUNT, REGION):
+                    before = iot.jobs_first_pending_job_id(thing)
+                    expire(execution)
+                # In its last second, too, it has 0 seconds left.
+                if execution["status"] == "TIMED_OUT":
+                    await iot.jobs_notify_thing(ACCOUNT, REGION, thing, before)
 
 
 def run_both_timers() -> None:
