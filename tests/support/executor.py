@@ -1,24 +1,25 @@
-"""The reference device as a process, handlers for it, and a Jobs service whose answers a test scripts."""
+"""The reference device as a process, handlers for it, and a Jobs service that a test scripts."""
 
+import json
 import signal
 import subprocess
 import sys
-import threading
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
 
 import psutil
 
 from jobs_sandbox.local.service import LocalIoT
-from tests.support.account import Device
+from tests.support.account import Account, Device
 from tests.support.broker import THING, Broker, Request
 from tests.support.program import environment
 from tests.support.proxy import HOST, PATIENCE
 
-SCRIPT = Path(__file__).parents[2] / "examples" / "job_executor.py"
+EXAMPLES = Path(__file__).parents[2] / "examples"
+HASTY = Path(__file__).with_name("hasty_executor.py")
 
 
 def until(condition: Callable[[], Any], patience: float = PATIENCE) -> Any:
@@ -30,46 +31,50 @@ def until(condition: Callable[[], Any], patience: float = PATIENCE) -> Any:
     return value
 
 
-def connection(local: LocalIoT, device: Device, port: int | None = None) -> dict[str, str]:
-    """What tells a device by its environment how to join the embedded AWS IoT, directly or by a proxy."""
+def connection(local: LocalIoT, device: Device) -> dict[str, str]:
+    """The environment of a device that joins the embedded AWS IoT."""
     return {
         "IOT_ENDPOINT": local.endpoint,
-        "IOT_PORT": str(port or local.port),
+        "IOT_PORT": str(local.port),
         "IOT_CA_FILE": local.ca_file,
         "IOT_CERT": device.cert,
         "IOT_KEY": device.key,
-        "IOT_REGION": local.region,
         "IOT_THING": device.thing,
         "IOT_CLIENT_ID": f"test-{uuid.uuid4()}",
     }
 
 
-def scripted_connection(broker: Broker, folder: Path) -> dict[str, str]:
-    """The same for a scripted broker, whose certificates are in the folder."""
-    return {
-        "IOT_ENDPOINT": HOST,
-        "IOT_PORT": str(broker.port),
-        "IOT_CA_FILE": str(folder / "ca.pem"),
-        "IOT_CERT": str(folder / "certificate.pem"),
-        "IOT_KEY": str(folder / "private.key"),
-        "IOT_THING": THING,
-        "IOT_CLIENT_ID": "test-device",
-    }
+# A device that is tested need not be as patient as one in the field.
+HASTE = {
+    "FIRST_PAUSE": 0.1,
+    "LONGEST_PAUSE": 0.2,
+    "FIRST_RECONNECT_PAUSE": 0.2,
+    "LONGEST_RECONNECT_PAUSE": 1,
+    "RESPONSE_TIMEOUT": 1,
+    "REPORT_EVERY": 0.1,
+}
 
 
-class Handlers:
-    """A folder with a handler, and with what handlers write down.
+class Bench:
+    """A folder with a handler and the files that handlers write, and a service for the device.
 
-    A handler is a shell script. Before its own lines it writes "<job id> <execution number> <resumed>" to ``ran``.
+    A handler is a shell script. Before its own lines it writes "<job id> <execution number>
+    <resumed>" to the file ``ran``.
+
+    Attributes:
+        iot: the environment of a device that joins the service.
+
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, iot: dict[str, str]) -> None:
         self.folder = folder
+        self.iot = iot
         self.path = folder / "handler"
         self.state = folder / "state"
         self.log = folder / "log"
 
     def write(self, *lines: str) -> None:
+        """Write the handler."""
         note = f'echo "$JOB_ID $JOB_EXECUTION_NUMBER $JOB_RESUMED" >> {self.folder}/ran'
         self.path.write_text("\n".join(["#!/bin/sh", f"cd {self.folder}", note, *lines, ""]))
         self.path.chmod(0o755)
@@ -79,32 +84,35 @@ class Handlers:
         path = self.folder / name
         return path.read_text().splitlines() if path.exists() else []
 
-    def pid(self) -> str:
-        """What a handler wrote into the file of that name; nothing if there is none yet."""
-        return "".join(self.wrote("pid"))
+    def touch(self, name: str) -> None:
+        """Make a file that a handler waits for."""
+        (self.folder / name).touch()
 
     @property
     def ran(self) -> list[str]:
         return self.wrote("ran")
 
+    def device(self, *arguments: str, **constants: float) -> "Executor":
+        """Start the device, with short pauses."""
+        return Executor(self, *arguments, **(HASTE | constants))
+
 
 class Executor:
-    """A running job_executor.py; a context manager that leaves nothing behind."""
+    """A running job_executor.py; a context manager that leaves nothing behind.
 
-    def __init__(self, handlers: Handlers, iot: Mapping[str, str], *arguments: str) -> None:
-        self._log = handlers.log
-        with handlers.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                [
-                    sys.executable,
-                    SCRIPT,
-                    "--run",
-                    str(handlers.path),
-                    "--state",
-                    str(handlers.state),
-                    *arguments,
-                ],
-                env=environment(iot),
+    The constants, such as ``FIRST_PAUSE=0.1``, take the place of those in the file.
+    """
+
+    def __init__(self, bench: Bench, *arguments: str, **constants: float) -> None:
+        command = [str(EXAMPLES / "job_executor.py")]
+        if constants:
+            command = [str(HASTY), json.dumps(constants)]
+        command += ["--run", str(bench.path), "--state", str(bench.state), *arguments]
+        self._log = bench.log
+        with bench.log.open("ab") as log:
+            self.process = psutil.Popen(
+                [sys.executable, *command],
+                env=environment(bench.iot) | {"PYTHONPATH": str(EXAMPLES)},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -122,101 +130,120 @@ class Executor:
     def log(self) -> str:
         return self._log.read_text(errors="replace")
 
-    def wait_for(self, text: str, times: int = 1) -> None:
-        """Wait until its log holds the text so many times."""
-        until(lambda: self.log.count(text) >= times)
+    def wait_for(self, text: str, patience: float = PATIENCE) -> None:
+        """Wait until its log has the text."""
+        until(lambda: text in self.log, patience)
 
     def kill(self) -> None:
-        """As a power cut would."""
+        """Kill it and its handler, as a power cut does, or systemd after a kill of the executor."""
         if self.process.poll() is None:
-            self.process.kill()
+            # Stopped, it starts no handler meanwhile.
+            self.process.suspend()
+            for process in [*self.process.children(recursive=True), self.process]:
+                process.kill()
         self.process.wait(PATIENCE)
 
     def terminate(self) -> int:
         """SIGTERM; its exit status."""
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(PATIENCE)
+        return int(self.process.wait(PATIENCE))
 
 
-class JobsService:
-    """Answers a device as AWS IoT Jobs would, on a scripted broker, until a test wants another answer.
+class Thing(Bench):
+    """A thing of the embedded AWS IoT, and its jobs as an operator sees them."""
+
+    def __init__(self, account: Account, folder: Path) -> None:
+        device = account.device()
+        super().__init__(folder, connection(account.local, device))
+        self.operator = account.iot
+        self._account = account
+        self._name = device.thing
+        self.operator.create_thing(thingName=self._name)
+
+    def create(self) -> str:
+        return self._account.create_job(self._name)
+
+    def status(self, job_id: str) -> str:
+        answer = self.operator.describe_job_execution(jobId=job_id, thingName=self._name)
+        return str(answer["execution"]["status"])
+
+    def wait(self, job_id: str, status: str) -> None:
+        until(lambda: self.status(job_id) == status, patience=30)
+
+
+class JobsService(Bench):
+    """Answers a device as AWS IoT Jobs would, on a scripted broker with its files in the folder.
 
     Attributes:
         executions: what the thing has to do, and what became of it.
-        meddle: asked first, with each request: True if it has dealt with it.
 
     """
 
-    def __init__(self, broker: Broker) -> None:
+    def __init__(self, broker: Broker, folder: Path) -> None:
+        super().__init__(
+            folder,
+            {
+                "IOT_ENDPOINT": HOST,
+                "IOT_PORT": str(broker.port),
+                "IOT_CA_FILE": str(folder / "ca.pem"),
+                "IOT_CERT": str(folder / "certificate.pem"),
+                "IOT_KEY": str(folder / "private.key"),
+                "IOT_THING": THING,
+            },
+        )
         self.broker = broker
         self.executions: list[dict[str, Any]] = []
-        self.meddle: Callable[[Request], bool] = lambda _: False
+        self._refusals: dict[str, list[str | None]] = {}
         broker.answer = self.answer
 
     def add(self, job_id: str, number: int = 1, queued_at: int = 1_700_000_000) -> dict[str, Any]:
-        """Queue an execution, without a word to the device."""
-        times = {"queuedAt": queued_at, "lastUpdatedAt": queued_at}
-        execution = {
-            "jobId": job_id,
-            "executionNumber": number,
-            "status": "QUEUED",
-            "versionNumber": 1,
-        } | times
-        self.executions.append(execution)
-        return execution
+        """Queue an execution, without an event."""
+        execution = {"jobId": job_id, "executionNumber": number, "queuedAt": queued_at}
+        self.executions.append(execution | {"status": "QUEUED"})
+        return self.executions[-1]
+
+    def refuse(self, verb: str, *codes: str | None) -> None:
+        """Reject the next requests of that kind with these codes; None loses one."""
+        self._refusals[verb] = list(codes)
 
     def asked(self, verb: str) -> list[dict[str, Any]]:
-        """The bodies of all requests with that last level of their topic: ``start-next``, ``get``, ``update``."""
+        """The bodies of all requests of that kind: ``start-next``, ``get`` or ``update``."""
         return [request.body for request in self.broker.requests if request.name.endswith(verb)]
 
-    def reported(self) -> list[str]:
-        """The outcomes that the device sent, whether they were taken or not."""
-        return [body["status"] for body in self.asked("update") if body["status"] != "IN_PROGRESS"]
-
     def answer(self, request: Request) -> None:
-        if self.meddle(request):
-            return
+        """Answer a request as the service would; a test may do it otherwise."""
         job_id, _, verb = request.name.rpartition("/")
-        if verb == "start-next":
-            self.start_next(request)
-            return
-        execution = next((one for one in reversed(self.executions) if one["jobId"] == job_id), None)
-        if (
-            execution is None
-            or request.body.get("executionNumber", 1) != execution["executionNumber"]
-        ):
+        if refusals := self._refusals.get(verb):
+            if code := refusals.pop(0):
+                request.reject(code=code, message="as the test wants it")
+        elif verb == "start-next":
+            self._start_next(request)
+        else:
+            self._describe_or_update(request, job_id, verb)
+
+    def _describe_or_update(self, request: Request, job_id: str, verb: str) -> None:
+        key = (job_id, request.body["executionNumber"])
+        found = [one for one in self.executions if (one["jobId"], one["executionNumber"]) == key]
+        if not found:
             request.reject(code="ResourceNotFound", message="no such execution")
-        elif execution["status"] not in ("QUEUED", "IN_PROGRESS"):
+        elif found[-1]["status"] not in ("QUEUED", "IN_PROGRESS"):
             code = "TerminalStateReached" if verb == "get" else "InvalidStateTransition"
             request.reject(code=code, message="it has ended")
         elif verb == "get":
-            request.accept(execution=execution)
+            request.accept(execution=found[-1])
         else:
-            execution["status"] = request.body["status"]
+            found[-1]["status"] = request.body["status"]
             request.accept()
 
-    def start_next(self, request: Request) -> None:
+    def _start_next(self, request: Request) -> None:
         pending = [one for one in self.executions if one["status"] in ("QUEUED", "IN_PROGRESS")]
-        pending.sort(key=lambda one: one["status"])  # stable: IN_PROGRESS first
+        # The sort is stable: those in progress first, then by age.
+        pending.sort(key=lambda one: one["status"])
         if not pending:
             request.accept()
             return
         pending[0]["status"] = "IN_PROGRESS"
         request.accept(execution=pending[0] | {"jobDocument": {}})
-
-
-class Held(threading.Event):
-    """Tells a test that a request has come to where it is held; it is never answered."""
-
-    def __init__(self, name: str) -> None:
-        super().__init__()
-        self._name = name
-
-    def __call__(self, request: Request) -> bool:
-        if self.is_set() or not request.name.endswith(self._name):
-            return False
-        self.set()
-        return True
 
 
 def alive(pid: str) -> bool:
