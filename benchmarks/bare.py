@@ -1,10 +1,11 @@
-"""The same work with boto3 and awsiotsdk alone, as a developer would write it first: what the program is held against.
+"""The same work with boto3 and awsiotsdk alone, to compare the program with.
 
     bare.py <endpoint> <cert> <key> <region> <thing> --port N --ca-file PATH --endpoint-url URL
             [--requests N] [--no-flow-control] [--listen]
 
-It ensures the thing, connects over mTLS MQTT5, opens both streams, makes N get-pending-job-executions requests
-and prints the answers. With ``--listen`` it then prints one line for each event until its input ends.
+It ensures the thing, connects over mTLS MQTT5, opens both streams, makes N requests
+get-pending-job-executions and prints the answers. With ``--listen`` it then prints one line for
+each event until its input ends.
 """
 
 import argparse

@@ -1,8 +1,9 @@
-"""What the program costs, held against a bare script on the same SDKs (bare.py), in turn, against one MiniStack.
+"""Compare the program with a bare script on the same SDKs (bare.py), against one MiniStack.
 
     python benchmarks/compare.py [--rounds N]
 
-Run from the project's root, with the dev extra, on an otherwise idle machine. It takes about two minutes.
+Run from the project's root, with the dev extra, on an otherwise idle machine. It takes about two
+minutes.
 """
 
 import argparse
@@ -27,8 +28,8 @@ import psutil
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from tests.support.account import Account, Device, running_account
-from tests.support.program import environment
+from tests.support.aws.account import Account, Device, running_account
+from tests.support.drivers.program import environment
 
 from jobs_sandbox.local.service import ministack_settings
 
@@ -289,13 +290,13 @@ def compare_events(
 def burst(account: Account, device: Device, job_id: str) -> None:
     """A job that comes and goes: four events."""
     account.create_job(device.thing, job_id)
-    account.iot.delete_job(jobId=job_id, force=True)
+    account.iot.cancel_job(jobId=job_id, force=True)
 
 
 def event_latency(
     account: Account, device: Device, screen: Watched, bare: Watched, events: int = 200
 ) -> None:
-    """How much later an event's block is on the screen than the bare script prints it, typing going on."""
+    """How much later the program shows an event than the bare script, while a user types."""
     over = []
     for number in range(events):
         job_id = f"Event-{number}"
@@ -305,7 +306,7 @@ def event_latency(
         shown = screen.when(f'"{job_id}"', begins[0])  # coloured by itself
         printed = bare.when(job_id, begins[1])
         over.append((shown - printed) * 1000)
-        account.iot.delete_job(jobId=job_id, force=True)
+        account.iot.cancel_job(jobId=job_id, force=True)
         screen.send("\x7f")
     told("event on the screen, later than bare prints it", over, "median 10 ms, p99 50 ms at most")
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Self
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from tests.support.terminal import PROMPT, Terminal
+from tests.support.drivers.terminal import PROMPT, Terminal
 
 CREATE = 'create-job Job1 {"Todo":"Reboot"}'
 START = "start-next-pending-job-execution"
@@ -32,7 +32,7 @@ COLOURS = {
 
 
 class Frame(NamedTuple):
-    """A screen: its cells, row by row, the cursor's column and row; and for how many seconds it is shown."""
+    """A screen: cells, row by row; the cursor's column and row; how many seconds it lasts."""
 
     rows: list[list[Any]]
     cursor: tuple[int, int]
@@ -40,7 +40,7 @@ class Frame(NamedTuple):
 
 
 class Session:
-    """A real session in a terminal of its own; a context manager. It begins with an empty screen."""
+    """A session in a terminal of its own; a context manager. It begins with an empty screen."""
 
     def __init__(self, rows: int) -> None:
         self._state = tempfile.TemporaryDirectory()
@@ -63,7 +63,7 @@ class Session:
         self.terminal.wait_for(lambda: self.terminal.screen.display[0].rstrip() == PROMPT)
 
     def enter(self, line: str, *titles: str, frames: list[Frame] | None = None) -> None:
-        """Type a line and wait for the blocks that it brings; keep how it looks before and after in ``frames``."""
+        """Type a line and wait for its blocks; add the screens before and after to ``frames``."""
         self.terminal.send(line)
         self.terminal.wait_prompt(line)
         frames = [] if frames is None else frames
@@ -86,7 +86,7 @@ class Session:
 
 
 def record_still() -> Frame:
-    """A device reports that a job is done: the answer, the events, and the next command as it is typed."""
+    """A device reports that a job is done; the next command is being typed."""
     with Session(rows=26) as session:
         session.enter(CREATE, "CreateJobOutput", *EVENTS)
         session.enter(START, "StartNextJobExecutionResponse")
@@ -132,7 +132,8 @@ def animation(frames: list[Frame]) -> str:
         begin += frame.seconds
         style.append(
             f"@keyframes f{number} {{ 0%, {start:.2f}% {{ opacity: 0 }} "
-            f"{start + 0.01:.2f}%, {end - 0.01:.2f}% {{ opacity: 1 }} {end:.2f}%, 100% {{ opacity: 0 }} }}"
+            f"{start + 0.01:.2f}%, {end - 0.01:.2f}% {{ opacity: 1 }} "
+            f"{end:.2f}%, 100% {{ opacity: 0 }} }}"
         )
         opacity = int(frame is frames[-1])
         groups += [
@@ -151,8 +152,9 @@ def animation(frames: list[Frame]) -> str:
 def _document(head: list[str], body: list[str], rows: int) -> str:
     width, height = COLUMNS * CELL_WIDTH + 2 * MARGIN, rows * CELL_HEIGHT + 2 * MARGIN
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:g} {height:g}" font-size="{FONT_SIZE}"',
-        ' font-family="ui-monospace, SFMono-Regular, Menlo, Consolas, monospace" xml:space="preserve">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:g} {height:g}"',
+        f' font-size="{FONT_SIZE}" font-family="ui-monospace, SFMono-Regular, Menlo, Consolas,',
+        ' monospace" xml:space="preserve">',
         *head,
         f'<rect width="100%" height="100%" rx="8" fill="{BACKGROUND}"/>',
     ]
@@ -197,7 +199,8 @@ def _run(text: str, x: int, y: int, foreground: str, background: str) -> list[st
 
 def _box(x: int, y: int, columns: int, colour: str) -> str:
     left, top = MARGIN + x * CELL_WIDTH, MARGIN + y * CELL_HEIGHT
-    return f'<rect x="{left:g}" y="{top:g}" width="{columns * CELL_WIDTH:g}" height="{CELL_HEIGHT}" fill="{colour}"/>'
+    size = f'width="{columns * CELL_WIDTH:g}" height="{CELL_HEIGHT}"'
+    return f'<rect x="{left:g}" y="{top:g}" {size} fill="{colour}"/>'
 
 
 if __name__ == "__main__":

@@ -1,13 +1,15 @@
 #!/usr/bin/env python3
 """A handler for job_executor.py that knows the job documents of scenarios/.
 
-{"operation": "sleep", "seconds": 2}    work for so long, reporting progress; SUCCEEDED
-{"operation": "fail", "seconds": 2}     the same, but in the end it has not worked; FAILED
-anything else                           nothing this device knows; REJECTED
+{"operation": "sleep", "seconds": 2}    work for so long, and report progress; SUCCEEDED
+{"operation": "fail", "seconds": 2}     work for so long, and report progress; FAILED
+{"operation": "restart"}                restart the device, once; SUCCEEDED after the restart
+anything else                           an unknown document; REJECTED
 """
 
 import json
 import os
+import signal
 import sys
 import time
 
@@ -20,6 +22,11 @@ match document:
             time.sleep(min(0.25, seconds - passed))
         if operation == "fail":
             sys.exit("it did not work, as the document wanted")
+    case {"operation": "restart"}:
+        if os.environ["JOB_RESUMED"] == "0":
+            # A real device would call `reboot`. Either way SIGTERM ends this handler.
+            os.kill(os.getppid(), signal.SIGTERM)
+            signal.pause()
     case _:
         print(f"no operation of this device: {json.dumps(document)}", file=sys.stderr)
         sys.exit(os.EX_DATAERR)

@@ -1,18 +1,19 @@
 """An interactive sandbox for AWS IoT Jobs.
 
-For tests of one's own, ``from jobs_sandbox import local_iot`` is a context manager that runs the embedded AWS IoT.
+For your own tests, ``from jobs_sandbox import local_iot`` is a context manager that runs the
+embedded AWS IoT.
 """
 
-__version__ = "1.0.0"
+__version__ = "2.0.0"
 __all__ = ["LocalIoT", "local_iot"]
 
-TYPE_CHECKING = False  # typing itself takes a tenth of the time that --version may take
+TYPE_CHECKING = False  # importing typing would take a tenth of the time of --version
 if TYPE_CHECKING:
     from jobs_sandbox.local.service import LocalIoT, local_iot
 
 
 def __getattr__(name: str) -> object:
-    """What is public and takes its time to load: when it is asked for."""
+    """Import the public names on first use; they are slow to load."""
     if name in __all__:
         from jobs_sandbox.local import service as embedded
 

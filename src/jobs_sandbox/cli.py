@@ -1,4 +1,4 @@
-"""The command line: arguments → options, checked. Imports nothing heavy, so that --help answers at once."""
+"""The command line: arguments → options. Nothing heavy is imported: ``--help`` is quick."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from jobs_sandbox import __version__
 from jobs_sandbox.core.exit_status import FAILED, INTERRUPTED, OK, USAGE_ERROR
 from jobs_sandbox.core.jobs import is_thing_name
 
-TYPE_CHECKING = False  # typing itself takes a tenth of the time that --help may take
+TYPE_CHECKING = False  # importing typing would take a tenth of the time of --help
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, NoReturn
@@ -19,38 +19,34 @@ if TYPE_CHECKING:
 SHORTEST, LONGEST = 0.1, 3600  # seconds, for --timeout
 DEFAULT_THING = "SandboxThing"
 _CLIENT_ID_BYTES = 128
-_NO_CLIENT_ID = re.compile(
-    "[\x00-\x1f\x7f-\x9f\ud800-\udfff]"
-)  # control characters, and what is not UTF-8
+_LAST_PORT = 65535
+_AWS_ENDPOINT = re.compile(r"\.iot\.([a-z0-9-]+)\.amazonaws\.com")
+# Control characters, and bytes that are not UTF-8.
+_NOT_IN_CLIENT_ID = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 _USAGE = """\
 jobs-sandbox <endpoint> <cert> <key> <region> <thing> [options]
        jobs-sandbox --local [thing] [options]"""
 _EPILOG = """\
-At the prompt, or a line at a time on standard input: create-job, delete-job,
-cancel-job, expect, get-pending-job-executions, start-next-pending-job-execution,
-describe-job-execution, update-job-execution, wait, connection, stop-device, start-device,
-help, quit.
+Commands are typed at the prompt, or come from standard input, one a line;
+`help` lists them.
 
-exit status: 0 success; 1 it could not start or, reading from a pipe, a command failed;
-2 wrong usage; 130 interrupted (128 + N: ended by signal N)."""
+exit status: 0 success; 1 it could not start or, reading from a pipe, a command
+failed; 2 wrong usage; 130 interrupted (128 + N: ended by signal N)."""
 
 
 def main() -> NoReturn:
-    """The command ``jobs-sandbox``."""
-    if sys.platform == "win32":  # no termios there, and no signals as they are needed here
-        sys.exit(
-            "jobs-sandbox needs Linux, macOS or, on Windows, WSL (https://learn.microsoft.com/windows/wsl)."
-        )
+    """Run the command ``jobs-sandbox``."""
+    if sys.platform == "win32":  # it has no termios
+        sys.exit("jobs-sandbox needs Linux, macOS or, on Windows, WSL.")
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:  # the parent closed it; no socket may get its number
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115
     try:
-        for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
-            if getattr(sys, name) is None:  # closed by who started us; no socket may get its number
-                setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 - for as long as we run
         status = _run(sys.argv[1:])
     except KeyboardInterrupt:  # while our own modules load
         status = INTERRUPTED
-    # All is closed and written by now, and the interpreter's own way out takes longer: 0.3 to 0.5 s of 2 with --local
-    # on a busy machine, five runs each.
+    # Everything is closed and written. The interpreter's own end would take 0.3 to 0.5 s more.
     os._exit(status)
 
 
@@ -59,7 +55,7 @@ def _run(arguments: list[str]) -> int:
         options = parse(arguments)
     except SystemExit as end:
         return int(end.code or OK)
-    except BrokenPipeError:  # the reader of --help has had enough
+    except BrokenPipeError:  # the reader of --help has ended
         return OK
     except OSError as error:
         _complain(f"jobs-sandbox: the output cannot be written: {error.strerror}\n")
@@ -89,7 +85,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 
 class _Parser(argparse.ArgumentParser):
     def _print_message(self, message: str, file: Any = None) -> None:
-        # argparse swallows a failure to write, or leaves it to the end of the interpreter
+        # argparse ignores a failure to write, or leaves it to the end of the interpreter.
         if file is sys.stdout:
             file.write(message)
             file.flush()
@@ -99,10 +95,9 @@ class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         from jobs_sandbox.core.redaction import without_users  # only a mistake needs it
 
-        told = f"jobs-sandbox: {without_users(message)}"
-        self.exit(
-            USAGE_ERROR, f"{told}\n  usage: {_USAGE}\n  next: jobs-sandbox --help explains each.\n"
-        )
+        reason = f"jobs-sandbox: {without_users(message)}"
+        next_step = "next: jobs-sandbox --help explains each option."
+        self.exit(USAGE_ERROR, f"{reason}\n  usage: {_USAGE}\n  {next_step}\n")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -119,8 +114,8 @@ def _parser() -> argparse.ArgumentParser:
         "arguments",
         nargs="*",
         metavar="<endpoint> <cert> <key> <region> <thing>",
-        help="the account's MQTT endpoint, the PEM files of the device's certificate and private key, the AWS region, "
-        "and the name of the thing (created if it does not exist)",
+        help="the account's MQTT endpoint, the PEM files of the device's certificate and private "
+        "key, the AWS region, and the name of the thing (created if it does not exist)",
     )
     _add_options(parser.add_argument)
     parser.add_argument("--version", action="version", version=f"jobs-sandbox {__version__}")
@@ -136,7 +131,7 @@ def _add_options(add: Callable[..., object]) -> None:
         help="run against an embedded local AWS IoT; no account needed",
     )
     add("--client-id", "--client_id", metavar="ID", help="MQTT client id (default: test-<uuid4>)")
-    add("--port", type=_whole_number(65535), metavar="N", help="MQTT port (default: 8883)")
+    add("--port", type=_port, metavar="N", help="MQTT port (default: 8883)")
     add(
         "--ca-file",
         metavar="PATH",
@@ -175,14 +170,15 @@ def _add_options(add: Callable[..., object]) -> None:
 
 
 def _columns() -> int:
+    """The width of --help."""
     try:
-        return os.get_terminal_size().columns - 2
+        return (os.get_terminal_size().columns or 80) - 2  # some terminals have no size
     except OSError:
         return 78
 
 
 def _check(options: argparse.Namespace, error: Callable[[str], NoReturn]) -> None:
-    """What argparse cannot say: which arguments go together, and what things and clients may be called."""
+    """Check what argparse cannot: combinations, and the names of things and clients."""
     if options.local is None:
         _check_account(options, error)
         thing = options.arguments[-1]
@@ -191,7 +187,10 @@ def _check(options: argparse.Namespace, error: Callable[[str], NoReturn]) -> Non
         thing = options.local
     if not is_thing_name(thing):
         error(f"{thing!r} is not a thing name: 1 to 128 letters, digits, :, _ and -")
-    if options.client_id is not None and not _is_client_id(options.client_id):
+    client_id = options.client_id
+    if client_id is not None and (
+        _NOT_IN_CLIENT_ID.search(client_id) or not 1 <= len(client_id.encode()) <= _CLIENT_ID_BYTES
+    ):
         error("a client id has 1 to 128 bytes of UTF-8, and no control characters")
 
 
@@ -200,6 +199,12 @@ def _check_account(options: argparse.Namespace, error: Callable[[str], NoReturn]
         error(f"5 arguments are needed, or --local; {len(options.arguments)} given")
     if "" in options.arguments[:4]:
         error("an argument is empty: perhaps a shell variable that is not set")
+    endpoint, _, _, region, _ = options.arguments
+    located = _AWS_ENDPOINT.search(endpoint)
+    if located and located[1] != region:
+        error(
+            f"the endpoint is in {located[1]}, but the region is {region!r}: name the same for both"
+        )
     if options.policy is not None:
         error("--policy goes with --local: on AWS, attach the policy to the certificate")
 
@@ -210,27 +215,18 @@ def _check_local(options: argparse.Namespace, error: Callable[[str], NoReturn]) 
     for name in ("port", "ca_file", "profile", "endpoint_url"):
         if getattr(options, name) is not None:
             error(f"--local brings its own --{name.replace('_', '-')}")
-    if (
-        options.policy is None
-        and options.client_id is not None
-        and not options.client_id.startswith("test-")
-    ):
+    client_id = options.client_id or "test-"
+    if options.policy is None and not client_id.startswith("test-"):
         error(
-            "with --local a client id begins with test-: the shipped policy allows no other, a --policy may"
+            "with --local a client id begins with test-: the shipped policy allows no other; "
+            "name your own with --policy"
         )
 
 
-def _is_client_id(text: str) -> bool:
-    return not _NO_CLIENT_ID.search(text) and 1 <= len(text.encode()) <= _CLIENT_ID_BYTES
-
-
-def _whole_number(largest: int) -> Callable[[str], int]:
-    def number(text: str) -> int:
-        if not re.fullmatch("[0-9]{1,9}", text) or not 1 <= int(text) <= largest:
-            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 to {largest}")
-        return int(text)
-
-    return number
+def _port(text: str) -> int:
+    if not re.fullmatch("[0-9]{1,5}", text) or not 1 <= int(text) <= _LAST_PORT:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port: 1 to {_LAST_PORT}")
+    return int(text)
 
 
 def _command(text: str) -> list[str]:

@@ -1,100 +1,73 @@
-"""Signals as cancellation: SIGINT, SIGTERM and SIGHUP end the program in good order, a second one at once."""
+"""The first SIGINT, SIGTERM or SIGHUP cancels the main task; a second one ends the program."""
 
 import asyncio
 import os
 import signal
 import sys
 import termios
-from collections.abc import Callable
-from contextlib import suppress
-from types import FrameType
-from typing import Any, Self, TypeVarTuple
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
 
-_Ts = TypeVarTuple("_Ts")
-
-# The main thread may be stuck in a write to a terminal that nobody reads; then nothing that it awaits can be cancelled.
-_STUCK_TIMEOUT = 4  # seconds
-
-_IGNORE: Callable[[], None] = lambda: None  # noqa: E731 - typed
-
-
-class Loop(asyncio.SelectorEventLoop):
-    """An event loop that says nothing when a signal finds its wake-up pipe full.
-
-    Python would write that to stderr, which may be the very terminal that nobody reads: the main thread, stuck in one
-    write already, would be stuck in this one before it came to the signal's handler. A full pipe wakes the loop anyway.
-    """
-
-    def add_signal_handler(self, sig: int, callback: Callable[[*_Ts], Any], *args: *_Ts) -> None:
-        """Add a handler, as prompt_toolkit does too; each time asyncio sets the wake-up pipe anew."""
-        super().add_signal_handler(sig, callback, *args)
-        signal.set_wakeup_fd(signal.set_wakeup_fd(-1), warn_on_full_buffer=False)
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Signals:
-    """Cancels a task at the first signal; a context manager, on the event loop of the main thread.
+    """Handles signals for one event loop, which runs on the main thread.
+
+    Args:
+        task: cancelled by the first signal.
 
     Attributes:
-        task: what a signal cancels.
-        interrupt: what SIGINT calls instead, on the event loop, if set.
-        leaving: the program is ending: a signal ends it at once.
-        number: of the signal that ends the program; 0 while there is none.
+        number: of the signal that ended the program; 0 before it.
 
     """
 
-    def __init__(self) -> None:
-        self.task: asyncio.Task[Any] | None = None
-        self.interrupt: Callable[[], None] | None = None
-        self.leaving = False
+    def __init__(self, task: "asyncio.Task[Any]") -> None:
+        self._task = task
+        self._interrupt: Callable[[], object] | None = None
+        self._last_steps: list[Callable[[], object]] = []
+        self._terminal = _terminal_attributes()
         self.number = 0
-        self._previous: dict[int, Any] = {}
-        self._terminal: list[Any] | None = None
+        loop = asyncio.get_running_loop()
+        for number in _SIGNALS:
+            if signal.getsignal(number) != signal.SIG_IGN:  # as under nohup, or in the background
+                loop.add_signal_handler(number, self._handle, number)
 
-    def __enter__(self) -> Self:
-        self._loop = asyncio.get_running_loop()
-        with suppress(OSError, ValueError, AttributeError, termios.error):
-            self._terminal = termios.tcgetattr(sys.stdin.fileno())
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGALRM):
-            previous = signal.getsignal(number)
-            if previous == signal.SIG_IGN:  # nohup, or in the background
-                continue
-            # asyncio's own handler would wait for its turn on the loop, which may be stuck. But through it the loop
-            # wakes up for every signal, also for one that arrives in the instant before it begins to wait.
-            self._loop.add_signal_handler(number, _IGNORE)
-            self._previous[number] = previous
-            signal.signal(number, self._handle)
-        return self
+    @contextmanager
+    def interrupt_with(self, interrupt: Callable[[], object]) -> Iterator[None]:
+        """Meanwhile SIGINT calls a function and does not end the program."""
+        self._interrupt = interrupt
+        try:
+            yield
+        finally:
+            self._interrupt = None
 
-    def __exit__(self, *_: object) -> None:
-        self.leave()
-        for number, previous in self._previous.items():
-            self._loop.remove_signal_handler(number)
-            signal.signal(number, previous)
+    def before_exit(self, step: Callable[[], object]) -> None:
+        """Let a second signal call a function, which must not block, before it ends the program."""
+        self._last_steps.append(step)
 
-    def leave(self) -> None:
-        """From here on nothing is left that could be stuck, and a signal ends the program at once."""
-        signal.alarm(0)
-        self.leaving = True
-
-    def cancel(self) -> None:
-        """Cancel the task, once."""
-        if self.task is not None and not self.leaving and not self.task.cancelling():
-            self.task.cancel()
-
-    def _handle(self, number: int, _: FrameType | None) -> None:
-        """Run between two bytecodes of the main thread, or in the middle of a system call that waits."""
-        if self.leaving or self.number:
-            self._end(number)
-        if number == signal.SIGINT and self.interrupt is not None:
-            self._loop.call_soon_threadsafe(self.interrupt)
+    def _handle(self, number: int) -> None:
+        if self.number:
+            self._end_at_once(number)
+        if number == signal.SIGINT and self._interrupt:
+            self._interrupt()
             return
         self.number = number
-        signal.alarm(_STUCK_TIMEOUT)
-        self._loop.call_soon_threadsafe(self.cancel)
+        self._task.cancel()
 
-    def _end(self, number: int) -> None:
-        """End at once: whatever would be cleaned up may be what is stuck. No child outlives us even so."""
+    def _end_at_once(self, number: int) -> None:
+        for step in self._last_steps:
+            step()
         if self._terminal:
             with suppress(termios.error):
                 termios.tcsetattr(sys.stdin.fileno(), termios.TCSANOW, self._terminal)
-        os._exit(128 + (self.number if number == signal.SIGALRM else number))
+        os._exit(128 + number)
+
+
+def _terminal_attributes() -> list[Any] | None:
+    """The attributes of the terminal on standard input, or None if it is not one."""
+    try:
+        return termios.tcgetattr(sys.stdin.fileno())
+    except (OSError, termios.error):
+        return None

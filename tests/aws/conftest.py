@@ -1,4 +1,4 @@
-"""A session on a real account, or on ``--local``: where it is, from the environment, and what it found."""
+"""A session on a real account, or on ``--local``, as the environment says; and its findings."""
 
 import os
 from collections.abc import Iterator
@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 import boto3
 import pytest
 
-from tests.support.account import Device
-from tests.support.raw_device import RawDevice
+from tests.support.aws.account import Device
+from tests.support.drivers.raw_device import RawDevice
 
 _FINDINGS: dict[str, str] = {}
 

@@ -1,28 +1,26 @@
-"""One MiniStack for all integration tests that do not harm it."""
+"""Fixtures of the integration tests."""
 
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from tests.support.account import Account, running_account
-from tests.support.raw_device import RawDevice
+from tests.support.aws.account import Account, running_account
+from tests.support.drivers.raw_device import RawDevice
+from tests.support.servers.broker import Broker
 
 
 @pytest.fixture(scope="session", autouse=True)
-def interruptible() -> None:
-    """What the tests start can be interrupted, though a shell in the background or nohup had us ignore it."""
-    for number, handler in (
-        (signal.SIGINT, signal.default_int_handler),
-        (signal.SIGHUP, signal.SIG_DFL),
-    ):
-        if signal.getsignal(number) is signal.SIG_IGN:
-            signal.signal(number, handler)
+def _interruptible() -> None:
+    """Undo what nohup and shells in the background do: programs would ignore signals."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session")
 def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
-    """A MiniStack shared by the whole run; each test makes things of its own in it."""
+    """An AWS IoT that all tests share; each makes things of its own in it."""
     with running_account(tmp_path_factory.mktemp("account")) as account:
         yield account
 
@@ -34,3 +32,10 @@ def raw_device(account: Account) -> Iterator[RawDevice]:
     account.iot.create_thing(thingName=identity.thing)
     with RawDevice(account.local, identity) as raw_device:
         yield raw_device
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[Broker]:
+    """A broker of the test's own."""
+    with Broker(tmp_path) as broker:
+        yield broker

@@ -1,4 +1,4 @@
-"""The commands and request fields beyond the Swift sample's, against an AWS IoT that enforces the shipped policies."""
+"""The commands that the walkthrough does not show, and the fields of requests, on --local."""
 
 import os
 from collections.abc import Iterator
@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.account import Account
-from tests.support.program import Program
+from tests.support.aws.account import Account
+from tests.support.drivers.program import Program
 
 REJECTED = "Service Request Rejected"
 CHANGED, NEXT = "JobExecutionsChangedEvent", "NextJobExecutionChangedEvent"
@@ -38,7 +38,7 @@ def job_id(program: Program) -> str:
 
 
 def test_fields_of_an_update(program: Program, job_id: str) -> None:
-    """Status details are set, a version is insisted on, and the answer brings the state and the document if asked."""
+    """Status details and the expected version count; the response has what was asked for."""
     fields = (
         '{"statusDetails":{"step":"1/2"},"includeJobExecutionState":true,"includeJobDocument":true}'
     )
@@ -58,7 +58,7 @@ def test_fields_of_an_update(program: Program, job_id: str) -> None:
 
 
 def test_fields_of_start_next_and_describe(program: Program, job_id: str) -> None:
-    """An execution starts with status details and a timer, and is described without its document."""
+    """An execution starts with status details and a timer; its document can be left out."""
     fields = '{"statusDetails":{"by":"hand"},"stepTimeoutInMinutes":5}'
     started = ask(program, f"start-next-pending-job-execution {fields}", STARTED)[STARTED]
     assert started["execution"]["statusDetails"] == {"by": "hand"}
@@ -71,7 +71,7 @@ def test_fields_of_start_next_and_describe(program: Program, job_id: str) -> Non
 
 
 def test_fields_that_are_refused(program: Program, job_id: str) -> None:
-    """What AWS IoT would not take is told before anything is sent."""
+    """What AWS IoT would refuse is refused before anything is sent."""
     program.send(f'update-job-execution {job_id} FAILED {{"expectedVersoin":1}}')
     program.wait_stderr("did you mean expectedVersion?")
     shown = ask(program, f"describe-job-execution {job_id}", DESCRIBED)[DESCRIBED]
@@ -88,15 +88,29 @@ def test_cancel(program: Program, job_id: str) -> None:
 
 
 def test_cancel_by_force(program: Program, job_id: str) -> None:
-    """With force it is cancelled, and its device hears of it."""
+    """With force it is canceled, and its device gets the events."""
     ask(program, f"update-job-execution {job_id} IN_PROGRESS", UPDATED)
     ask(program, f"cancel-job {job_id} force", "CancelJobOutput", CHANGED, NEXT)
     assert ask(program, f"expect {job_id} CANCELED", SEEN)[SEEN]["status"] == "CANCELED"
     assert program.finish() == 0
 
 
+def test_refusals(program: Program, job_id: str) -> None:
+    """The service's reasons are printed, and the next command runs."""
+    program.send(f"delete-job {job_id}")
+    program.wait_stderr("InvalidStateTransitionException: ")
+    rejected = ask(program, f"update-job-execution {job_id} CANCELED", REJECTED)[REJECTED]
+    assert rejected["code"] == "InvalidStateTransition"
+    rejected = ask(program, f"update-job-execution {job_id}x FAILED", REJECTED)[REJECTED]
+    assert rejected["code"] == "ResourceNotFound"
+    program.wait_stderr("line 4: the service rejected the request: ResourceNotFound: ")
+    shown = ask(program, "describe-job-execution $next", DESCRIBED)[DESCRIBED]
+    assert shown["execution"]["jobDocument"] == {"id": job_id}
+    assert program.finish() == 1
+
+
 def test_after_the_end(program: Program, job_id: str) -> None:
-    """An execution that has ended is not described to its device; the same update again tells its status."""
+    """A device cannot describe an execution that has ended; a second update shows its status."""
     ask(program, f"update-job-execution {job_id} REJECTED", UPDATED, CHANGED, NEXT)
     assert (
         ask(program, f"describe-job-execution {job_id}", REJECTED)[REJECTED]["code"]

@@ -1,6 +1,6 @@
-"""The shipped policies are minimal, and whoever lacks a permission of theirs is told which.
+"""The shipped policies are minimal, and a message names each missing permission.
 
-Each permission, one action on one resource, is taken away in turn; the program then runs all its commands.
+Each permission, one action on one resource, is taken away in turn, and all commands are run.
 """
 
 import json
@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.support.account import Account
-from tests.support.program import run
+from tests.support.aws.account import Account
+from tests.support.drivers.program import run
 from tests.support.readme import ROOT
 
 SCRIPT = """\
@@ -78,8 +78,11 @@ class Outcome(NamedTuple):
 
 
 def _document(permissions: list[Permission], account: Account, thing: str) -> str:
+    resources: dict[str, list[str]] = {}
+    for it in permissions:
+        resources.setdefault(it.action, []).append(it.resource)
     statements = [
-        {"Effect": "Allow", "Action": it.action, "Resource": it.resource} for it in permissions
+        {"Effect": "Allow", "Action": action, "Resource": resources[action]} for action in resources
     ]
     text = json.dumps({"Version": "2012-10-17", "Statement": statements})
     arn = account.policy("device-policy", "T").partition('"arn:aws:iot:')[2].split(":")
@@ -89,7 +92,7 @@ def _document(permissions: list[Permission], account: Account, thing: str) -> st
 
 
 def _run_without(account: Account, missing: Permission | None) -> Outcome:
-    thing = account.device(policy_document=None).thing
+    thing = account.device(policy=None).thing
     left = {
         policy: _document([it for it in permissions if it != missing], account, thing)
         for policy, permissions in SHIPPED.items()
@@ -115,7 +118,7 @@ def outcomes(account: Account) -> dict[Permission | None, Outcome]:
 
 
 def test_all_permissions_suffice(outcomes: dict[Permission | None, Outcome]) -> None:
-    """With exactly the shipped policies, spelt out one permission at a time, every command succeeds."""
+    """With exactly the shipped permissions every command succeeds."""
     assert outcomes[None].errors == []
     assert outcomes[None].status == 0
 
@@ -144,13 +147,13 @@ def test_a_missing_permission_is_named(
 def test_a_permission_that_only_aws_checks(
     missing: Permission, outcomes: dict[Permission | None, Outcome]
 ) -> None:
-    """Without it nothing fails here: the exceptions are exactly those that `UNCHECKED` and `UNUSED` explain."""
+    """Without it nothing fails here; `UNCHECKED` and `UNUSED` explain why."""
     assert outcomes[missing].status == 0
     assert outcomes[missing].errors == []
 
 
 def test_unrelated_commands_go_on(outcomes: dict[Permission | None, Outcome]) -> None:
-    """A device that lacks one request's permission fails that request, and what depends on it, and no more."""
+    """A missing permission of the device fails its request and what depends on it, no more."""
     for missing, outcome in outcomes.items():
         if missing and missing.policy == "device-policy" and _failing_line(missing) != START:
             lines = {error["line"] for error in outcome.errors}
@@ -171,7 +174,7 @@ def _failing_line(missing: Permission) -> int:
 
 
 def _named(missing: Permission, thing: str) -> list[str]:
-    """The words in which a message names the permission: with the real job and client id where it knows them."""
+    """The words of a message that name the permission, with the real job and client id."""
     resource = (
         missing.short.replace("<thingname>", thing)
         .replace("job/*", f"job/{thing}")

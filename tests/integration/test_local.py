@@ -1,23 +1,23 @@
-"""The embedded AWS IoT with the real MiniStack: what it lets in, what it leaves behind, and whom it believes."""
+"""The embedded AWS IoT with the real MiniStack: what it accepts, and what it leaves behind."""
 
 import http.client
-import json
 import os
-import signal
 import subprocess
 import sys
 from contextlib import closing
 from pathlib import Path
 
+import boto3
 import psutil
 import pytest
 from botocore.exceptions import ClientError
 
-from jobs_sandbox import LocalIoT, local_iot
+from jobs_sandbox import local_iot
 from jobs_sandbox.core.errors import StartError
 from jobs_sandbox.local import HOST
-from tests.support.account import PATIENCE, ROOT, Account, Device
-from tests.support.raw_device import RawDevice
+from tests.support.aws.account import ROOT, Account, Device
+from tests.support.drivers.raw_device import RawDevice
+from tests.support.waiting import PATIENCE
 
 HOLD = """\
 import sys
@@ -34,41 +34,57 @@ OWN_NAME = """{"Version": "2012-10-17", "Statement": [
 
 
 def test_a_damaged_extra(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """When MiniStack cannot be loaded, its last line of output is in the error."""
+    """When MiniStack cannot be loaded, the reason is in the error."""
     (tmp_path / "ministack.py").write_text("raise ImportError('half installed')")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     with pytest.raises(StartError, match="half installed"), local_iot("Thing"):
         pass
 
 
-def test_what_it_yields() -> None:
-    """The thing exists, the files are private, the operator's keys work past any proxy; in the end all is gone."""
-    with local_iot("Lamp") as running:
-        folder = Path(running.cert).parent
-        assert folder.stat().st_mode & 0o077 == 0
-        assert all(
-            Path(file).stat().st_mode & 0o077 == 0
-            for file in (running.ca_file, running.cert, running.key)
+def test_a_full_temporary_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    """When nothing can be written, the system's reason is in the error."""
+    monkeypatch.setattr(
+        "jobs_sandbox.local.service.ministack_settings", lambda _: {"TMPDIR": "/dev/full"}
+    )
+    with pytest.raises(StartError, match="/dev/full") as caught, local_iot("Thing"):
+        pass
+    assert "TMPDIR" in caught.value.next_step
+
+
+def test_files_keys_and_policies() -> None:
+    """The files are private, the operator's keys work, each certificate has its own policy."""
+    with local_iot("Lamp", device_policy=OWN_NAME) as running:
+        files = (running.ca_file, running.cert, running.key, running.device_cert)
+        assert [path for path in files if Path(path).stat().st_mode & 0o077] == []
+        operator = boto3.client(
+            "iot",
+            region_name=running.region,
+            endpoint_url=running.endpoint_url,
+            aws_access_key_id=running.environment["AWS_ACCESS_KEY_ID"],
+            aws_secret_access_key=running.environment["AWS_SECRET_ACCESS_KEY"],
         )
-        environment = dict(os.environ) | {
-            "http_proxy": "http://127.0.0.1:9",
-            "AWS_PROFILE": "production",
-        }
-        running.apply_to(environment)
-        code = (
-            "import boto3; print(boto3.client('iot').describe_thing(thingName='Lamp')['thingName'])"
-        )
-        done = subprocess.run(
-            [sys.executable, "-c", code],
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=60,
-        )
-        assert done.stdout == "Lamp\n"
-        assert running.warnings == ()
-    assert not folder.exists()
+        assert operator.describe_thing(thingName="Lamp")["thingName"] == "Lamp"
+        program = Device("Lamp", running.cert, running.key, "")
+        device = Device("Lamp", running.device_cert, running.device_key, "")
+        for identity, client_id, connack in (
+            (program, "test-1", 0),
+            (program, "Lamp", 135),
+            (device, "test-1", 135),
+            (device, "Lamp", 0),
+        ):
+            with RawDevice(running, identity, client_id=client_id, listens=False) as connected:
+                assert connected.connack == connack
+        with RawDevice(running, device, client_id="Lamp", listens=False) as connected:
+            assert connected.subscribe("only/Lamp", "only/Other") == [1, 135]
+
+
+def test_the_client_ids_of_a_device(account: Account) -> None:
+    """With the shipped policy, the device's certificate may connect with the thing's name."""
+    local = account.local
+    device = Device(local.thing, local.device_cert, local.device_key, "")
+    for client_id, connack in ((local.thing, 0), ("test-1", 0), ("Other", 135)):
+        with RawDevice(local, device, client_id=client_id, listens=False) as connected:
+            assert connected.connack == connack
 
 
 def test_only_loopback_listens(account: Account) -> None:
@@ -79,102 +95,54 @@ def test_only_loopback_listens(account: Account) -> None:
     assert listening == {(HOST, control), (HOST, account.local.port)}
 
 
-def request(url: str, path: str, method: str = "GET", **headers: str) -> tuple[int, bytes]:
-    connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=PATIENCE)
-    with closing(connection):
-        connection.request(method, path, headers=headers)
+@pytest.mark.parametrize(
+    ("method", "target", "headers", "status", "word"),
+    [
+        ("GET", "/_ministack/health", {}, 200, '"iot_mtls": "listening"'),
+        ("GET", "/_ministack/iot/ca.pem", {"Host": "localhost"}, 200, "BEGIN CERTIFICATE"),
+        ("POST", "/_ministack/%72eset", {}, 403, "closed"),
+        ("GET", "/things", {"Origin": "https://example.com"}, 403, "web page"),
+        ("GET", "/things", {"Sec-Fetch-Mode": "no-cors"}, 403, "web page"),
+        ("GET", "/things", {"Host": "evil.example"}, 403, "Host"),
+        ("GET", "/?Action=ListUsers&X-Amz-Credential=test/a/b", {}, 403, "credentials"),
+    ],
+)
+def test_the_http_port(  # noqa: PLR0917
+    method: str, target: str, headers: dict[str, str], status: int, word: str, account: Account
+) -> None:
+    """Health and the CA are open; MiniStack's controls and web pages are refused."""
+    address = account.local.endpoint_url.removeprefix("http://")
+    with closing(http.client.HTTPConnection(address, timeout=PATIENCE)) as connection:
+        connection.request(method, target, headers=headers)
         response = connection.getresponse()
-        return response.status, response.read()
-
-
-def test_the_http_port(account: Account) -> None:
-    """Health and the CA are open; MiniStack's controls, such as a reset, and web pages are refused."""
-    url = account.local.endpoint_url
-    account.iot.create_thing(thingName="Stays")
-    status, body = request(url, "/_ministack/health")
-    assert (status, json.loads(body)["iot_mtls"]) == (200, "listening")
-    assert request(url, "/_ministack/iot/ca.pem") == (200, Path(account.local.ca_file).read_bytes())
-    for path in ("reset", "config", "%72eset"):
-        status, body = request(url, f"/_ministack/{path}", "POST")
-        assert status == 403
-        assert "closed here" in json.loads(body)["message"]
-    status, body = request(url, "/things", Origin="https://example.com")
-    assert (status, "web page" in json.loads(body)["message"]) == (403, True)
-    account.iot.describe_thing(thingName="Stays")
+        assert response.status == status
+        assert word in response.read().decode()
 
 
 def test_who_may_use_the_jobs_data_plane_over_http(account: Account) -> None:
-    """The HTTP data plane answers root; an operator's policy does not cover it, and no certificate is asked for."""
-    thing = account.device().thing
-    account.iot.create_thing(thingName=thing)
-    job = account.create_job(thing)
+    """The HTTP data plane answers root without a certificate; the operator's policy lacks it."""
     root = account.client("iot-jobs-data", ROOT)
-    assert root.get_pending_job_executions(thingName=thing)["queuedJobs"][0]["jobId"] == job
-    keys = account.operator(thing)
+    assert root.get_pending_job_executions(thingName=account.local.thing)["queuedJobs"] == []
+    keys = account.local.environment
     operator = account.client(
         "iot-jobs-data", (keys["AWS_ACCESS_KEY_ID"], keys["AWS_SECRET_ACCESS_KEY"])
     )
     with pytest.raises(ClientError, match="not authorized"):
-        operator.get_pending_job_executions(thingName=thing)
+        operator.get_pending_job_executions(thingName=account.local.thing)
 
 
-def local_device(local: LocalIoT) -> Device:
-    return Device(local.thing, local.cert, local.key, "")
-
-
-def test_a_policy_of_ones_own() -> None:
-    """A given device policy is enforced, its thing variables too: the certificate is attached to the thing."""
-    with local_iot("Lamp", policy=OWN_NAME) as running:
-        with RawDevice(running, local_device(running), client_id="Lamp", listens=False) as device:
-            assert device.connack == 0
-            assert device.subscribe("only/Lamp", "only/Other") == [1, 135]
-        with RawDevice(running, local_device(running), client_id="test-1", listens=False) as device:
-            assert device.connack == 135
-
-
-def hold(tmp_path: Path) -> tuple["subprocess.Popen[bytes]", psutil.Process, Path]:
-    """A process with an embedded AWS IoT, whose child and folder are returned too."""
+def test_a_killed_parent_leaves_nothing(tmp_path: Path) -> None:
+    """When its parent is killed, the child ends, and its folder goes with it."""
     holder = subprocess.Popen(
         [sys.executable, "-c", HOLD],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         env=os.environ | {"TMPDIR": str(tmp_path)},
     )
-    assert holder.stdout
-    folder = Path(holder.stdout.readline().decode()).parent
-    [child] = psutil.Process(holder.pid).children()
-    return holder, child, folder
-
-
-def close(holder: "subprocess.Popen[bytes]") -> None:
-    for pipe in (holder.stdin, holder.stdout):
-        assert pipe
-        pipe.close()
-    holder.wait(PATIENCE)
-
-
-def test_a_killed_parent_leaves_nothing(tmp_path: Path) -> None:
-    """When its parent is killed, the child ends, and its folder goes with it."""
-    holder, child, folder = hold(tmp_path)
-    holder.kill()
-    child.wait(PATIENCE)
-    assert not folder.exists()
-    close(holder)
-
-
-def test_what_a_kill_of_both_leaves_is_removed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """When both are killed the folder stays, with the key, until the next start; while one lives, it stays anyway."""
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    holder, child, folder = hold(tmp_path)
-    child.send_signal(signal.SIGSTOP)
-    holder.kill()
-    close(holder)
-    with local_iot():
-        assert (folder / "private.key").exists()  # the stopped child holds it
-    child.kill()
-    child.wait(PATIENCE)
-    assert (folder / "private.key").exists()
-    with local_iot():
-        assert not folder.exists()
+    with holder:
+        assert holder.stdout
+        assert Path(holder.stdout.readline().decode().strip()).exists()
+        [child] = psutil.Process(holder.pid).children()
+        holder.kill()
+        child.wait(PATIENCE)
+    assert list(tmp_path.iterdir()) == []

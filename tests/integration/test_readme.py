@@ -1,9 +1,7 @@
 """The README is true: its commands run, its blocks are what is printed, its lists are complete."""
 
-import ast
 import json
 import os
-import re
 import shlex
 import subprocess
 import sys
@@ -14,16 +12,13 @@ from typing import Any
 
 import pytest
 
-from jobs_sandbox import cli
-from jobs_sandbox.commands.command import COMMANDS
 from jobs_sandbox.commands.completion import help_lines
-from jobs_sandbox.ui.formatting import header
-from tests.support import readme
-from tests.support.account import ROOT as ROOT_KEYS
-from tests.support.account import Account
-from tests.support.program import Program, environment, parse_blocks, run
-from tests.support.readme import fences, mask, section, shell, steps, table
-from tests.support.terminal import PROMPT, Terminal
+from tests.support.aws.account import ROOT as ROOT_KEYS
+from tests.support.aws.account import Account
+from tests.support.blocks import parse_blocks
+from tests.support.drivers.program import Program, environment, run
+from tests.support.drivers.terminal import PROMPT, Terminal
+from tests.support.readme import ROOT, fences, mask, shell, steps
 
 REJECTED = "Service Request Rejected"
 EVENTS = ("JobExecutionsChangedEvent", "NextJobExecutionChangedEvent")
@@ -36,7 +31,7 @@ def clone(tmp_path: Path) -> Path:
     folder = tmp_path / "clone"
     (folder / ".venv").mkdir(parents=True)
     (folder / ".venv" / "bin").symlink_to(sysconfig.get_path("scripts"))
-    (folder / "policies").symlink_to(readme.ROOT / "policies")
+    (folder / "policies").symlink_to(ROOT / "policies")
     return folder
 
 
@@ -57,7 +52,7 @@ def bash(
 def follow(
     send: Callable[[str], None], blocks: Callable[[], list[tuple[str, str]]], wait_for: Any
 ) -> None:
-    """Type every line of the README's session, and see that each step prints its blocks and no other."""
+    """Type every line of the README's session: each step prints its blocks and no other."""
     seen = 0
 
     def take() -> list[tuple[str, str]]:
@@ -103,7 +98,7 @@ def test_at_a_terminal(tmp_path: Path) -> None:
             terminal.wait_for(lambda: not terminal.prompt_line().endswith(line))
 
         def blocks() -> list[tuple[str, str]]:
-            # One that is half drawn has an empty line under it too: only a prompt tells that all are whole.
+            # All blocks are drawn to their ends when a prompt is there.
             return parse_blocks(terminal.text()) if terminal.prompt_line() == PROMPT else []
 
         terminal.wait_prompt()
@@ -115,11 +110,11 @@ def test_at_a_terminal(tmp_path: Path) -> None:
 
 
 def test_the_walkthrough_is_the_samples() -> None:
-    """The walkthrough has every step of the Swift sample's, under its headings, and shows what each prints."""
+    """The walkthrough has every step of the Swift sample's, under its headings, with its blocks."""
     assert [(step.headings[-1], step.lines) for step in steps("Walkthrough")] == [
         ("Job Creation", ["get-pending-job-executions"]),
         ("Job Creation", ['create-job Job1 {"Todo":"Reboot"}']),
-        ("Job Creation", ['create-job Job2 {"ToDo":"Delete Root User"}']),
+        ("Job Creation", ['create-job Job2 {"Todo":"Delete Root User"}']),
         ("Job Execution", ["start-next-pending-job-execution"]),
         ("Job Execution", ["get-pending-job-executions"]),
         ("Job Execution", ["update-job-execution Job1 SUCCEEDED"]),
@@ -130,24 +125,11 @@ def test_the_walkthrough_is_the_samples() -> None:
     assert all(step.blocks for step in steps("Walkthrough"))
 
 
-def test_the_two_commands() -> None:
-    """A stranger needs the README's first two commands, and these are they."""
-    assert shell("Start") == [
-        "python3 -m venv .venv && .venv/bin/pip install --editable '.[local]' && .venv/bin/jobs-sandbox --local",
-        ".venv/bin/pip install --editable '.[dev]' && .venv/bin/python -m pytest",
-    ]
-
-
 def test_help_of_the_prompt() -> None:
     """``help`` prints the commands and the keys, and ``help <command>`` all about one."""
     printed = run(["--local"], "help\nhelp expect\n").stdout
     shown = ["\n".join(lines) for lines in (help_lines(), help_lines("expect"))]
-    assert printed == "".join(f"{header('Help')}\n{text}\n\n" for text in shown)
-
-
-def test_its_length() -> None:
-    """The README is read, not searched: what is looked up stands on the pages of docs/."""
-    assert len(readme.README.read_text().splitlines()) < 600
+    assert parse_blocks(printed) == [("Help", text) for text in shown]
 
 
 def test_help_of_the_command_line() -> None:
@@ -163,109 +145,9 @@ def test_help_of_the_command_line() -> None:
     assert words(printed.stdout) == words(shown)
 
 
-def test_every_option_and_default() -> None:
-    """``--help`` names every option of the parser, with the default where there is one."""
-    (shown,) = [fence.text for fence in fences("What `--help` prints")]
-    text = " ".join(shown.split())
-    for action in cli._parser()._actions:
-        for option in action.option_strings:
-            assert option in text
-        if (
-            action.option_strings
-            and isinstance(action.default, str | int)
-            and "help" not in action.dest
-        ):
-            assert str(action.default) == "==SUPPRESS==" or f"(default: {action.default})" in text
-
-
-def test_every_command() -> None:
-    """The README's tables of commands and of permissions have a row for each command of the table, in its order."""
-    assert [row[0] for row in table("Commands", "command")] == [f"`{name}`" for name in COMMANDS]
-    rows = " ".join(row[0] for row in table("Least privilege", "to"))
-    needing = [name for name, command in COMMANDS.items() if command.plane != "Miscellaneous"]
-    assert rows.split() == ["start", *(f"`{name}`" for name in needing)]
-
-
-def test_every_exit_status() -> None:
-    """docs/options.md has a table of the exit statuses that ``--help`` tells, and they are the real ones."""
-    rows = [row[0] for row in table("Exit status", "exit status")]
-    told = run(["--help"]).stdout.split("exit status:")[1].split("(")[0]
-    assert rows == [*re.findall(r"\d+", told), "143, 129"]
-    assert run(["--version"]).returncode == 0
-    assert run(["localhost", "missing.pem", "missing.key", "us-east-1", "thing"]).returncode == 1
-    assert run(["localhost"]).returncode == 2
-
-
-def test_every_permission() -> None:
-    """The README's table of permissions grants what the two shipped policies grant, no more and no less."""
-    needed_by = {"iot:CancelJob": "cancel-job", "iot:DescribeJobExecution": "expect"}
-    shipped = set()
-    for path in sorted((readme.ROOT / "policies").iterdir()):
-        for statement in json.loads(path.read_text())["Statement"]:
-            for action in _list(statement["Action"]):
-                if needed_by.get(action, "help") not in COMMANDS:
-                    continue
-                for resource in _list(statement["Resource"]):
-                    shipped.add((action, _short_resource(resource)))
-    told = set()
-    for row in table("Least privilege", "to"):
-        for cell in row[1:]:
-            for grant in cell.split(";"):
-                words = re.findall("`([^`]+)`", grant)
-                actions = [word for word in words if word.startswith("iot:")]
-                told |= {
-                    (action, word) for word in words if word not in actions for action in actions
-                }
-    assert told == shipped
-
-
-def _list(value: str | list[str]) -> list[str]:
-    return [value] if isinstance(value, str) else value
-
-
-def _short_resource(arn: str) -> str:
-    resource = arn.split(":", 5)[5].replace("<thingname>", "<thing>")
-    return re.sub(r"^topic(filter)?/\$aws/things/<thing>/jobs/", "", resource)
-
-
-def test_every_file_it_names() -> None:
-    """Every file, folder and heading that the README and the pages link to is there."""
-    linked = [
-        (page, target)
-        for page in readme.PAGES
-        for target in re.findall(r"\[[^]]*\]\(([^)]+)\)", page.read_text())
-        if "://" not in target
-    ]
-    assert len(linked) > 20
-    for page, target in linked:
-        name, _, anchor = target.partition("#")
-        file = page.parent / name if name else page
-        assert file.exists(), (page.name, target)
-        headings = (
-            [line.lstrip("# ").lower().replace(" ", "-") for line in file.read_text().splitlines()]
-            if anchor
-            else []
-        )
-        assert not anchor or anchor in headings, (page.name, target)
-
-
-def test_every_message() -> None:
-    """Every message of the troubleshooting table is one of the program's."""
-    source = "\n".join(
-        node.value
-        for path in sorted((readme.ROOT / "src").rglob("*.py"))
-        for node in ast.walk(ast.parse(path.read_text()))
-        if isinstance(node, ast.Constant) and isinstance(node.value, str)
-    )
-    for row in table("Messages", "message"):
-        for message in re.findall("`([^`]+)`", row[0]):
-            for part in filter(None, (part.strip() for part in message.split("…"))):
-                assert part in source, message
-
-
 def test_script(clone: Path) -> None:
     """The example of a script runs, and prints its answers in order."""
-    script, _ = shell("Output and scripts")
+    script, _ = shell("Options, output and scripts")
     done = bash(script, clone)
     assert done.returncode == 0, done.stderr
     titles = [title for title, _ in parse_blocks(done.stdout)]
@@ -282,8 +164,10 @@ def test_script(clone: Path) -> None:
 
 def test_json_example(clone: Path) -> None:
     """The example of ``--output json`` prints what the README shows."""
-    _, command = shell("Output and scripts")
-    (shown,) = [fence.text for fence in fences("Output and scripts") if fence.language == "json"]
+    _, command = shell("Options, output and scripts")
+    (shown,) = [
+        fence.text for fence in fences("Options, output and scripts") if fence.language == "json"
+    ]
     done = bash(command, clone)
     assert done.returncode == 0
     assert mask(done.stdout.rstrip("\n")) == mask(shown)
@@ -301,12 +185,12 @@ def test_shell_syntax() -> None:
 
 
 def test_in_an_account(account: Account, clone: Path, tmp_path: Path) -> None:
-    """The commands for an AWS account create all that the program needs, and the last of them remove it again."""
+    """The commands for an AWS account create what the program needs, and remove it again."""
     create, start, remove = shell("Setting up an AWS account")
     command = tmp_path / "bin" / "aws"
     command.parent.mkdir()
-    python = f"PYTHONPATH={shlex.quote(str(readme.ROOT))} exec {shlex.quote(sys.executable)}"
-    command.write_text(f'#!/bin/sh\n{python} -m tests.support.aws_command "$@"\n')
+    python = f"PYTHONPATH={shlex.quote(str(ROOT))} exec {shlex.quote(sys.executable)}"
+    command.write_text(f'#!/bin/sh\n{python} -m tests.support.aws.aws_command "$@"\n')
     command.chmod(0o700)
     env = {
         "HOME": str(tmp_path),
@@ -331,7 +215,7 @@ def test_in_an_account(account: Account, clone: Path, tmp_path: Path) -> None:
         assert json.loads(filled) == json.loads(account.policy(name, thing))
         assert "<" not in filled
 
-    # The endpoint alone is not the one that `describe-endpoint` gives: MiniStack has another port for it.
+    # Only the endpoint is not the one of `describe-endpoint`: MiniStack has a port of its own.
     where = f"ENDPOINT={account.local.endpoint}; export AWS_DEFAULT_REGION=us-east-1"
     options = f"--port {account.local.port} --ca-file {shlex.quote(account.local.ca_file)}"
     job = f"Readme-{os.getpid()}"
@@ -363,51 +247,3 @@ def _inventory(account: Account) -> list[set[str]]:
         {thing["thingName"] for thing in account.iot.list_things()["things"]},
         {user["UserName"] for user in account.iam.list_users()["Users"]},
     ]
-
-
-def test_sections() -> None:
-    """The README has its sections, and none is empty."""
-    for heading in (
-        "Start",
-        "Walkthrough",
-        "Questions",
-        "Commands",
-        "When things fail",
-        "Messages",
-        "Licence",
-    ):
-        assert section(heading).strip()
-
-
-def test_a_stuck_job() -> None:
-    """The commands that find out why a job is stuck are those of the page, and show what it says."""
-    text = " ".join(section("Why is my job stuck?").split())
-    with Program(["--local"]) as program:
-        program.started()
-
-        def type_(command: str) -> None:
-            assert f"`{command}`" in text
-            program.send(command.replace("<jobId>", "A"))
-
-        program.send("create-job A {}", "wait NextJobExecutionChangedEvent", "create-job B {}")
-        program.take("CreateJobOutput", *EVENTS)
-        program.take("CreateJobOutput", EVENTS[0])
-        type_("get-pending-job-executions")
-        pending = program.take("GetPendingJobExecutionsResponse")["GetPendingJobExecutionsResponse"]
-        assert [job["jobId"] for job in pending["queuedJobs"]] == ["A", "B"]
-        type_("describe-job-execution $next")
-        described = program.take("DescribeJobExecutionResponse")["DescribeJobExecutionResponse"]
-        assert described["execution"]["jobId"] == "A"
-        program.send("update-job-execution A IN_PROGRESS")
-        program.take("UpdateJobExecutionResult")
-        type_("expect <jobId> SUCCEEDED 1")
-        program.wait_stderr("the execution of A is not SUCCEEDED after 1 s: it is IN_PROGRESS")
-        program.send("cancel-job A")
-        program.take("CancelJobOutput")
-        type_("expect <jobId> CANCELED 1")
-        program.wait_stderr("the execution of A is not CANCELED after 1 s: it is IN_PROGRESS")
-        type_("cancel-job <jobId> force")
-        program.wait_stderr("Job A is in status CANCELED and cannot be canceled")
-        type_("delete-job <jobId>")
-        program.take("DeleteJobOutput", *EVENTS)
-        assert program.finish() == 1

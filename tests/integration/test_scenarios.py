@@ -12,7 +12,7 @@ from subprocess import CompletedProcess
 import pytest
 
 from tests.support.devices import faulty
-from tests.support.program import environment, run
+from tests.support.drivers.program import environment, run
 from tests.support.readme import ROOT, fences
 
 EXAMPLES = ROOT / "examples"

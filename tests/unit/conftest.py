@@ -1,4 +1,4 @@
-"""Fixtures that end what a test began."""
+"""Fixtures of all unit tests, and the profile of the property tests."""
 
 import os
 from collections.abc import AsyncIterator, Iterator
@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, settings
 
 from tests.unit.fakes import TIMEOUT, FakeRun, Screen
 
-# A busy machine is no failure, and the suite stays quick.
+# A busy machine is not a failure.
 settings.register_profile(
     "unit", max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
@@ -17,7 +17,7 @@ settings.load_profile("unit")
 
 @pytest.fixture(scope="session", autouse=True)
 def _own_environment() -> Iterator[None]:
-    """Whatever the machine's AWS settings and proxies are, the tests do not see them."""
+    """Hide the AWS settings and proxies of this machine."""
     with pytest.MonkeyPatch.context() as patch:
         for name in [name for name in os.environ if name.startswith("AWS_")]:
             patch.delenv(name)
@@ -37,5 +37,5 @@ async def screen() -> AsyncIterator[Screen]:
 
 @pytest.fixture
 async def run(screen: Screen) -> FakeRun:
-    """A session with fake planes."""
-    return FakeRun(screen)
+    """A session with fake planes that shows on the screen."""
+    return FakeRun(screen.console)

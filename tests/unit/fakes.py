@@ -1,209 +1,170 @@
-"""Hand-written planes and terminals, typed against the Protocols."""
+"""Hand-written planes and a console in memory, typed against the Protocols."""
 
 import asyncio
 import io
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from jobs_sandbox.core.blocks import REJECTED, Block
-from jobs_sandbox.core.errors import Rejected
-from jobs_sandbox.core.protocols import ControlPlane, DataPlane, Show
+from jobs_sandbox.core import blocks
+from jobs_sandbox.core.blocks import Block
+from jobs_sandbox.core.errors import Rejected, RequestFailed
+from jobs_sandbox.core.protocols import Device, Output, Show
+from jobs_sandbox.core.settings import Settings
+from jobs_sandbox.session.monitor import Monitor
 from jobs_sandbox.session.session import Session
 from jobs_sandbox.ui.console import Console
 
-TIMEOUT = 10  # seconds, for what certainly comes
+TIMEOUT = 10
+"""Seconds, for what certainly comes."""
 
-Outcome = Block | Exception | None
-"""What a request ends in at once; None leaves it unanswered."""
+SETTINGS = Settings("localhost", "/cert", "/key", "us-east-1", "T", "test-1")
 
-Call = tuple[object, ...]
+Calls = list[tuple[object, ...]]
+"""The operations that a plane was asked for, each with its arguments."""
 
 
 class FakeControl:
-    """Keeps what it is asked, and answers each operation with a block of that operation.
+    """A control plane that answers each operation with a block of that operation.
 
     Attributes:
-        calls: the operations and their arguments.
-        work: runs in every call, before its answer; what it raises is the call's outcome.
+        calls: what it was asked.
+        work: runs in every call: what it raises is the outcome, what it returns the answer.
 
     """
 
     def __init__(self) -> None:
-        self.calls: list[Call] = []
-        self.work: Callable[[], None] = lambda: None
+        self.calls: Calls = []
+        self.work: Callable[[], Block | None] = lambda: None
 
-    def _answer(self, block: Block, *call: object) -> Block:
+    def _answer(self, title: str, *call: object) -> Block:
         self.calls.append(call)
-        self.work()
-        return block
+        return self.work() or Block(title, {"jobId": call[1], "status": "QUEUED"})
 
     def ensure_thing(self) -> bool:
         self.calls.append(("ensure_thing",))
         return False
 
     def create_job(self, job_id: str, document: str) -> Block:
-        body = {"jobArn": f"arn:job/{job_id}", "jobId": job_id}
-        return self._answer(Block("CreateJobOutput", body), "create_job", job_id, document)
+        return self._answer(blocks.CREATE_JOB, "create_job", job_id, document)
 
     def delete_job(self, job_id: str) -> Block:
-        return self._answer(Block("DeleteJobOutput", {"jobId": job_id}), "delete_job", job_id)
+        return self._answer(blocks.DELETE_JOB, "delete_job", job_id)
 
     def cancel_job(self, job_id: str, *, force: bool) -> Block:
-        return self._answer(
-            Block("CancelJobOutput", {"jobId": job_id}), "cancel_job", job_id, force
-        )
+        return self._answer(blocks.CANCEL_JOB, "cancel_job", job_id, force)
 
     def describe_job_execution(self, job_id: str) -> Block:
-        body = {"jobId": job_id, "status": "QUEUED"}
-        return self._answer(
-            Block("DescribeJobExecutionOutput", body), "describe_job_execution", job_id
-        )
+        return self._answer(blocks.JOB_EXECUTION, "describe_job_execution", job_id)
+
+    def no_answer(self, seconds: float) -> RequestFailed:
+        return RequestFailed(f"no control plane for {seconds:g} s", uncertain=True)
 
 
 class FakeRequest:
-    """A data plane request under way."""
+    """A request of the data plane that is in flight."""
 
-    def __init__(self, deliver: Show) -> None:
-        self._deliver = deliver
-        self._future: asyncio.Future[Block] = asyncio.get_running_loop().create_future()
+    def __init__(self, show: Show) -> None:
+        self._show = show
+        self.answer: asyncio.Future[Block] = asyncio.get_running_loop().create_future()
 
     def end(self, outcome: Block | Exception) -> None:
-        """What the data plane does when an answer arrives, or when the request fails for want of one."""
-        if isinstance(outcome, Block):
-            self._deliver(outcome)
-        elif isinstance(outcome, Rejected):
-            self._deliver(Block(REJECTED, outcome.body, outcome.payload))
-        if self._future.done():
+        """Do what the data plane does when an answer arrives, or when the request fails."""
+        if self.answer.done():
             return
         if isinstance(outcome, Block):
-            self._future.set_result(outcome)
-        else:
-            self._future.set_exception(outcome)
-
-    async def answer(self) -> Block:
-        """What whoever sent it waits for."""
-        return await self._future
+            self._show(outcome)
+            self.answer.set_result(outcome)
+            return
+        if isinstance(outcome, Rejected):
+            self._show(Block(blocks.REJECTED, outcome.body, outcome.payload))
+        self.answer.set_exception(outcome)
 
 
 class FakeData:
-    """Keeps what it is asked, and the requests under way.
+    """A data plane.
 
     Attributes:
-        calls: the operations and their arguments; the optional fields only where there are any.
+        calls: what it was asked.
         requests: one for each call.
-        outcome: what every request ends in.
-
-    """
-
-    def __init__(self, outcome: Outcome = None) -> None:
-        self.calls: list[Call] = []
-        self.requests: list[FakeRequest] = []
-        self.outcome = outcome
-
-    async def _request(self, deliver: Show, *call: object) -> Block:
-        self.calls.append(tuple(part for part in call if part != {}))
-        request = FakeRequest(deliver)
-        self.requests.append(request)
-        if self.outcome is not None:
-            request.end(self.outcome)
-        return await request.answer()
-
-    async def get_pending_job_executions(self, deliver: Show) -> Block:
-        return await self._request(deliver, "get_pending_job_executions")
-
-    async def start_next_pending_job_execution(
-        self, deliver: Show, fields: Mapping[str, Any]
-    ) -> Block:
-        return await self._request(deliver, "start_next_pending_job_execution", fields)
-
-    async def describe_job_execution(
-        self, deliver: Show, job_id: str, fields: Mapping[str, Any]
-    ) -> Block:
-        return await self._request(deliver, "describe_job_execution", job_id, fields)
-
-    async def update_job_execution(
-        self, deliver: Show, job_id: str, status: str, fields: Mapping[str, Any]
-    ) -> Block:
-        return await self._request(deliver, "update_job_execution", job_id, status, fields)
-
-
-class FakeSession:
-    """What the handler of a command works with.
-
-    Attributes:
-        shown: the answers to the command.
-        waited: what it was asked to wait for.
-        device: what became of the device under test.
+        outcome: ends each request at once; None leaves it in flight.
 
     """
 
     def __init__(self) -> None:
-        self.control = FakeControl()
-        self.fake_data = FakeData()
-        self.shown: list[Block] = []
-        self.waited: list[Call] = []
-        self.device: list[str] = []
+        self.calls: Calls = []
+        self.requests: list[FakeRequest] = []
+        self.outcome: Block | Exception | None = None
 
-    @property
-    def data(self) -> DataPlane:
-        return self.fake_data
+    async def _send(self, show: Show, *call: object) -> Block:
+        self.calls.append(call)
+        request = FakeRequest(show)
+        self.requests.append(request)
+        if self.outcome is not None:
+            request.end(self.outcome)
+        return await request.answer
 
-    def show(self, block: Block) -> None:
-        self.shown.append(block)
+    async def get_pending_job_executions(self, show: Show) -> Block:
+        return await self._send(show, "get_pending_job_executions")
 
-    async def operate(self, work: Callable[[ControlPlane], Block]) -> Block:
-        block = work(self.control)
-        self.show(block)
-        return block
+    async def start_next_pending_job_execution(
+        self, show: Show, fields: Mapping[str, Any]
+    ) -> Block:
+        return await self._send(show, "start_next_pending_job_execution", fields)
 
-    async def wait(self, seconds: float | None, event: str | None) -> None:
-        self.waited.append((seconds, event))
+    async def describe_job_execution(
+        self, show: Show, job_id: str, fields: Mapping[str, Any]
+    ) -> Block:
+        return await self._send(show, "describe_job_execution", job_id, fields)
 
-    async def expect(self, job_id: str, status: str, seconds: float | None) -> None:
-        self.waited.append((job_id, status, seconds))
+    async def update_job_execution(
+        self, show: Show, job_id: str, status: str, fields: Mapping[str, Any]
+    ) -> Block:
+        return await self._send(show, "update_job_execution", job_id, status, fields)
 
-    def show_help(self, name: str) -> None:
-        self.show(Block("Help", {"lines": [name]}))
-
-    def show_connection(self) -> None:
-        self.show(Block("Connection", {}))
-
-    async def start_device(self) -> None:
-        self.device.append("start")
-
-    async def stop_device(self) -> None:
-        self.device.append("stop")
+    def no_answer(self, title: str, seconds: float) -> RequestFailed:
+        return RequestFailed(f"no {title} for {seconds:g} s", uncertain=True)
 
 
 class Screen:
-    """A console that writes to memory, and what it wrote. To be made on the event loop."""
+    """A console that writes to memory. It is made on the event loop."""
 
-    def __init__(self, output: str = "text", **options: Any) -> None:
+    def __init__(
+        self,
+        output: str = "text",
+        *,
+        colour: bool = False,
+        on_closed: Callable[[], object] = lambda: None,
+    ) -> None:
         self.out = io.StringIO()
         self.err = io.StringIO()
-        self.console = Console(output, self.out, self.err, **options)
+        self.console = Console(output, self.out, self.err, colour=colour, on_closed=on_closed)
 
     async def stdout(self) -> str:
-        """All that was shown there."""
+        """Everything written to stdout so far."""
         await self.console.flush()
         return self.out.getvalue()
 
     async def stderr(self) -> str:
-        """All that was said there."""
+        """Everything written to stderr so far."""
         await self.console.flush()
         return self.err.getvalue()
 
 
 class FakeRun:
-    """A session with fake planes on a screen of its own."""
+    """A session with fake planes, and its parts."""
 
-    def __init__(self, screen: Screen, timeout: float = 5) -> None:
-        self.screen = screen
-        self.session = Session(screen.console, "T", timeout)
+    def __init__(self, output: Output, timeout: float = 5, device: Device | None = None) -> None:
+        self.monitor = Monitor(output)
         self.control = FakeControl()
         self.data = FakeData()
-        self.session.control = self.control
-        self.session.data = self.data
+        self.session = Session(
+            SETTINGS._replace(timeout=timeout),
+            output,
+            monitor=self.monitor,
+            control=self.control,
+            data=self.data,
+            device=device,
+        )
 
 
 def titles(text: str) -> list[str]:
@@ -212,7 +173,7 @@ def titles(text: str) -> list[str]:
 
 
 async def until(condition: Callable[[], object]) -> None:
-    """Let the event loop run until it is so."""
+    """Let the event loop run until a condition holds."""
     async with asyncio.timeout(TIMEOUT):
-        while not condition():  # noqa: ASYNC110 - whatever it is that a test waits for
+        while not condition():  # noqa: ASYNC110 - a test may wait for anything
             await asyncio.sleep(0.001)

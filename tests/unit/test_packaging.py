@@ -1,147 +1,103 @@
-"""What pyproject.toml, the workflow and the README say of the same thing is the same."""
+"""The package's metadata, the policies and the commands agree with one another."""
 
 import ast
-import os
+import json
 import re
-import subprocess
 import sys
 import tomllib
 from importlib.metadata import requires
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from jobs_sandbox.commands.command import COMMANDS, CONTROL
+from jobs_sandbox.core.blocks import EVENTS, TOPICS
+from tests.support.readme import ROOT
+
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+LOCAL = PROJECT["optional-dependencies"]["local"]
 # Imported by one name, installed by another.
 DISTRIBUTIONS = {"awsiot": "awsiotsdk"}
-RUNNERS = {"Linux": "ubuntu-latest", "MacOS": "macos-latest"}
-CLASSIFIERS = "\n".join(PROJECT["classifiers"])
-START = (ROOT / "README.md").read_text(encoding="utf-8").split("## Start\n")[1].split("```")[0]
 
 
-def matrix(name: str) -> list[str]:
-    """A row of the workflow's matrix."""
-    workflow = (ROOT / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8")
-    row = re.search(rf"^ +{name}: \[(.+)\]", workflow, re.MULTILINE)
-    assert row
-    return [value.strip('"') for value in row[1].split(", ")]
+def granted(name: str) -> set[tuple[str, str]]:
+    """The actions and resources of a shipped policy."""
+    policy = json.loads((ROOT / "policies" / f"{name}.json").read_text(encoding="utf-8"))
+    found = set()
+    for statement in policy["Statement"]:
+        actions, resources = statement["Action"], statement["Resource"]
+        for action in [actions] if isinstance(actions, str) else actions:
+            for resource in [resources] if isinstance(resources, str) else resources:
+                found.add((action, resource.removeprefix("arn:aws:iot:<region>:<account>:")))
+    return found
 
 
-def test_python_versions() -> None:
-    """The Python versions that the package names are those of the workflow's matrix and of the README."""
-    named = re.findall(r"Python :: (3\.\d+)", CLASSIFIERS)
-    assert matrix("python") == named
-    assert sorted(set(re.findall(r"\b3\.\d+", START))) == named
-    assert PROJECT["requires-python"] == f">={named[0]}"
+def test_control_plane_policy() -> None:
+    """The control plane policy grants what the commands and the start need, and nothing else."""
+    needed = {("iot:DescribeThing", "thing/<thingname>"), ("iot:CreateThing", "thing/<thingname>")}
+    for command in COMMANDS.values():
+        if command.plane == CONTROL:
+            for action, resources in command.permissions.items():
+                needed |= {(action, resource) for resource in resources}
+    assert granted("control-plane-policy") == needed
 
 
-def test_systems() -> None:
-    """The workflow runs on the operating systems that the package names."""
-    named = re.findall(r"Operating System :: (?:.+ :: )?(.+)", CLASSIFIERS)
-    assert sorted(matrix("os")) == sorted(RUNNERS[name] for name in named)
+def test_device_policy() -> None:
+    """The device policy grants the topics of the requests and events, and nothing else."""
+    base = "$aws/things/<thingname>/jobs/"
+    requests = {topic for title, topic in TOPICS.items() if title not in EVENTS}
+    answers = {f"{topic}/*" for topic in requests} | {TOPICS[title] for title in EVENTS}
+    needed = {("iot:Publish", f"topic/{base}{topic}") for topic in requests}
+    needed |= {("iot:Subscribe", f"topicfilter/{base}{topic}") for topic in answers}
+    needed |= {("iot:Receive", f"topic/{base}{topic}") for topic in answers}
+    assert granted("device-policy") == needed | {("iot:Connect", "client/test-*")}
 
 
-def test_what_was_run() -> None:
-    """The README tells the versions and systems that were run, to the patch, from those that should work."""
-    told = re.search(
-        r"The tests were run on (.+?); (.+) are expected to work\.", " ".join(START.split())
-    )
-    assert told
-    run, expected = told.groups()
-    assert re.findall(r"\b3\.\d+", run) == [
-        version.rpartition(".")[0] for version in re.findall(r"\b3\.\d+\.\d+", run)
-    ]
-    assert set(re.findall(r"\b3\.\d+", run)).isdisjoint(re.findall(r"\b3\.\d+", expected))
-    assert [(name in run, name in expected) for name in ("Linux", "macOS")] == [
-        (True, False),
-        (False, True),
-    ]
-
-
-def test_interpreters(tmp_path: Path) -> None:
-    """Of the Pythons that it finds, .ci/run takes the oldest, and the newest of each minor version."""
-    found = [
-        "3.11.0",
-        "3.11.1",
-        "3.11.99",
-        "3.12.0",
-        "3.12.9",
-        "3.12.99",
-        "3.13.99",
-        "3.14.98",
-        "3.14.99",
-    ]
-    scripts = {
-        f"versions/{version}/bin/python": f'case $2 in *version*) echo "{version} $0" ;; esac'
-        for version in found
-    }
-    scripts |= {
-        "bin/git": "exit 1",
-        "bin/apt-get": "exit 1",
-    }  # without git it ends after the choice
-    for name, line in scripts.items():
-        path = tmp_path / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(f"#!/bin/sh\n{line}\n")
-        path.chmod(0o755)
-    env = os.environ | {"PATH": f"{tmp_path}/bin:{os.environ['PATH']}", "PYENV_ROOT": str(tmp_path)}
-    done = subprocess.run(
-        [ROOT / ".ci" / "run"], env=env, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 1
-    chosen = re.findall(r"^(3\.1[1-4]\.\d+) /", done.stdout, re.MULTILINE)
-    assert chosen == ["3.11.0", "3.11.99", "3.12.99", "3.13.99", "3.14.99"]
-
-
-def test_bounds() -> None:
-    """What is needed has a lowest version, with which .ci/run runs the tests; but awscrt has awsiotsdk's own."""
-    needed = [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["local"]]
-    assert [it for it in needed if not re.match(r"[\w-]+(>=|==)\d", it)] == ["awscrt"]
-    assert [it for it in requires("awsiotsdk") or [] if it.startswith("awscrt==")]
+def test_longest_thing_names() -> None:
+    """docs/permissions.md has the longest names of things with which the device policy fits."""
+    text = "".join((ROOT / "policies" / "device-policy.json").read_text(encoding="utf-8").split())
+    page = (ROOT / "docs" / "permissions.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (`.+) \| (\d+)", page, re.MULTILINE)
+    assert rows
+    for regions, longest in rows:
+        for region in re.findall(r"`([\w-]+)`", regions):
+            filled = text.replace("<region>", region).replace("<account>", "123456789012")
+            left = 2048 - len(filled.replace("<thingname>", ""))
+            assert left // filled.count("<thingname>") == int(longest), region
 
 
 def test_boto3_of_ministack() -> None:
-    """The local extra names the boto3 that goes with MiniStack's botocore, so that no other has to be tried."""
+    """The local extra names the boto3 that fits MiniStack's botocore: pip tries no other."""
     (botocore,) = (it for it in requires("ministack") or [] if it.startswith("botocore=="))
-    assert (
-        f"boto3=={botocore.removeprefix('botocore==')}" in PROJECT["optional-dependencies"]["local"]
-    )
+    assert f"boto3=={botocore.removeprefix('botocore==')}" in LOCAL
+
+
+@pytest.mark.parametrize("is_local", [False, True])
+def test_declared_dependencies(is_local: bool) -> None:  # noqa: FBT001
+    """Everything that the program imports is declared; what only --local imports, in its extra."""
+    source = ROOT / "src" / "jobs_sandbox"
+    declared = LOCAL if is_local else PROJECT["dependencies"]
+    imported = set()
+    for path in source.rglob("*.py"):
+        if (source / "local" in path.parents) != is_local:
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                imported |= {alias.name.split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                imported.add(str(node.module).split(".")[0])
+    foreign = imported - sys.stdlib_module_names - {"jobs_sandbox"}
+    # A certificate's dates are read with it where it is installed.
+    optional = set() if is_local else {"cryptography"}
+    names = {DISTRIBUTIONS.get(name, name) for name in foreign - optional}
+    assert names <= {re.split("[><=]", requirement)[0] for requirement in declared}
 
 
 def test_the_name_on_the_index() -> None:
-    """Nobody is told to install this by its name alone, which is not ours on the index: anyone could register it."""
-    folders = ("src", "docs", "examples", "policies", "benchmarks", ".github")
-    paths = [
-        path for name in folders for path in (ROOT / name).rglob("*.*") if path.suffix != ".pyc"
-    ]
-    told = r"jobs-sandbox\[(?!\w+\] @ git\+)|(install|add|uvx|run|--from|--spec)( -\S+)*\s+['\"]?jobs-sandbox\b(?!\[)"
-    texts = {path: path.read_text(encoding="utf-8") for path in [*ROOT.glob("*.md"), *paths]}
-    assert len(texts) > 50
-    assert [path.name for path, text in texts.items() if re.search(told, text)] == []
-
-
-@pytest.mark.parametrize("package", ["", "local"])
-def test_what_is_imported_is_declared(package: str) -> None:
-    """Whatever the program imports, it declares; what --local alone imports, in its extra."""
-    source = ROOT / "src" / "jobs_sandbox"
-    declared = PROJECT["dependencies"] if not package else PROJECT["optional-dependencies"]["local"]
-    imported = {
-        name
-        for path in source.rglob("*.py")
-        if (source / "local" in path.parents) == bool(package)
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-        if isinstance(node, ast.Import | ast.ImportFrom)
-        for name in (
-            [alias.name for alias in node.names]
-            if isinstance(node, ast.Import)
-            else [node.module or ""]
-        )
-    }
-    foreign = (
-        {name.split(".")[0] for name in imported} - sys.stdlib_module_names - {"jobs_sandbox", ""}
+    """Nobody is told to install the name on the package index: it is not ours."""
+    told = (
+        r"jobs-sandbox\[(?!\w+\] @ git\+)"
+        r"|(install|add|uvx|run|--from|--spec)( -\S+)*\s+['\"]?jobs-sandbox\b(?!\[)"
     )
-    assert {DISTRIBUTIONS.get(name, name) for name in foreign} <= {
-        re.match(r"[\w-]+", requirement)[0]  # type: ignore[index]
-        for requirement in declared
-    }
+    pages = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *(ROOT / "src").rglob("*.py")]
+    found = [page.name for page in pages if re.search(told, page.read_text(encoding="utf-8"))]
+    assert found == []

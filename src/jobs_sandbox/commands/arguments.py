@@ -1,115 +1,81 @@
-"""What the commands take: how each argument is checked and completed. What fails here never reaches a service."""
+"""The parameters of the commands: how each is checked and completed."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Mapping
 
+from jobs_sandbox.commands.command import Parameter
 from jobs_sandbox.commands.documents import (
     DESCRIBE_FIELDS,
+    FILE,
     START_FIELDS,
     UPDATE_FIELDS,
     Field,
     job_document,
     request_fields,
 )
+from jobs_sandbox.core.blocks import CHANGED, NEXT_CHANGED
 from jobs_sandbox.core.errors import UsageError
-from jobs_sandbox.core.jobs import STATUSES, is_job_id
+from jobs_sandbox.core.jobs import is_job_id
 from jobs_sandbox.core.text import nearest, short
 
 DEVICE_STATUSES = {
     "SUCCEEDED": "terminal: the device has done the job",
-    "IN_PROGRESS": "the device is at it",
+    "IN_PROGRESS": "the device has begun",
     "FAILED": "terminal: the device could not do it",
-    "REJECTED": "terminal: the device would not do it",
-    "CANCELED": "terminal; the service refuses it from a device",
+    "REJECTED": "terminal: the device refuses to do it",
+    "CANCELED": "terminal; refused from a device",
 }
-_MEANINGS = DEVICE_STATUSES | {
+STATUS_MEANINGS = DEVICE_STATUSES | {
     "QUEUED": "the device has not begun",
-    "TIMED_OUT": "terminal: the device did not finish in time",
-    "REMOVED": "terminal: the device or the job was taken away",
-    "CANCELED": "terminal: the job was cancelled",
+    "TIMED_OUT": "terminal: a timer ran out",
+    "REMOVED": "terminal: the thing is no longer a target",
+    "CANCELED": "terminal: the job was canceled",
 }
-EVENTS = {
-    "JobExecutionsChangedEvent": "the set of pending executions changed",
-    "NextJobExecutionChangedEvent": "the next execution to run changed",
+EVENT_MEANINGS = {
+    CHANGED: "the pending executions changed",
+    NEXT_CHANGED: "another execution is the next",
 }
-_SECONDS = "a number of seconds from 0 to 99999.999"
+_JOB_ID_MEANING = "1 to 64 letters, digits, - and _"
 
 
-class Parameter(NamedTuple):
-    """One argument of a command.
-
-    Attributes:
-        name: as the usage line shows it.
-        check: the value as the handler wants it; raises `UsageError` for one that must not be sent.
-        meaning: what it may be, one line for the help.
-        candidates: completions, with a line of meaning each.
-        rest: takes the rest of the line, byte for byte.
-        required: the command cannot do without it.
-        fields: it is a JSON object of these.
-
-    """
-
-    name: str
-    check: Callable[[str], Any]
-    meaning: str
-    candidates: Callable[[Mapping[str, str]], Iterable[tuple[str, str]]] = lambda _: ()
-    rest: bool = False
-    required: bool = True
-    fields: Mapping[str, Field] = {}
-
-
-def _job_id(value: str) -> str:
+def _check_job_id(value: str) -> str:
+    """A job id; everything else is refused by AWS IoT, or would make another topic."""
     if not is_job_id(value):
-        raise UsageError(f"{short(value)} is not a job id: 1 to 64 letters, digits, - and _.")
+        raise UsageError(f"{short(value)} is not a job id: {_JOB_ID_MEANING}.")
     return value
 
 
-def _job_id_or_next(value: str) -> str:
-    return value if value == "$next" else _job_id(value)
+def _check_job_id_or_next(value: str) -> str:
+    return value if value == "$next" else _check_job_id(value)
 
 
-def _one_of(values: Iterable[str], what: str) -> Callable[[str], str]:
-    def check(value: str) -> str:
-        for known in values:
-            if value.lower() == known.lower():
-                return known
-        raise UsageError(
-            f"{short(value)} is not {what}: one of {', '.join(values)}{nearest(value, values)}"
-        )
-
-    return check
-
-
-def _seconds_or_event(value: str) -> float | str:
-    for title in EVENTS:
-        if value.lower() in (title.lower(), title.lower().removesuffix("event")):
-            return title
-    try:
-        return _seconds(value)
-    except UsageError:
-        hint = nearest(value, EVENTS)
-        raise UsageError(
-            f"{short(value)} is neither {_SECONDS} nor an event: {', '.join(EVENTS)}{hint}"
-        ) from None
-
-
-def _seconds(value: str) -> float:
+def _check_seconds(value: str) -> float:
     if not re.fullmatch(r"[0-9]{1,5}(\.[0-9]{1,3})?", value):
-        raise UsageError(f"{short(value)} is not {_SECONDS}.")
+        raise UsageError(f"{short(value)} is not a number of seconds from 0 to 99999.999.")
     return float(value)
 
 
-def _force(value: str) -> str:
-    if value.lower() != "force":
-        raise UsageError(f"{short(value)} is not force, and nothing else may follow.")
-    return "force"
+def _one_of(
+    name: str, kind: str, meanings: Mapping[str, str], *, required: bool = True
+) -> Parameter:
+    """A parameter that takes one of some words; ``kind`` names them in an error."""
+
+    def check(value: str) -> str:
+        for word in meanings:
+            if value.lower() == word.lower():
+                return word
+        words = ", ".join(meanings) + nearest(value, meanings)
+        raise UsageError(f"{short(value)} is not {kind}: {words}")
+
+    return Parameter(
+        name, check, "in upper or lower case", lambda _: meanings.items(), required=required
+    )
 
 
 def _optional_fields(fields: Mapping[str, Field]) -> Parameter:
     return Parameter(
         "[fields-as-JSON]",
-        request_fields(fields),
+        lambda value: request_fields(value, fields),
         "a JSON object of optional request fields",
         rest=True,
         required=False,
@@ -117,48 +83,40 @@ def _optional_fields(fields: Mapping[str, Field]) -> Parameter:
     )
 
 
-_ID = "1 to 64 letters, digits, - and _"
-NEW_JOB = Parameter("<jobId>", _job_id, _ID)
-JOB = Parameter("<jobId>", _job_id, _ID, lambda executions: executions.items())
+NEW_JOB = Parameter("<jobId>", _check_job_id, _JOB_ID_MEANING)
+JOB = NEW_JOB._replace(candidates=lambda statuses: statuses.items())
 JOB_OR_NEXT = Parameter(
     "<jobId>",
-    _job_id_or_next,
-    _ID,
-    lambda executions: [*JOB.candidates(executions), ("$next", "the next execution to run")],
+    _check_job_id_or_next,
+    _JOB_ID_MEANING,
+    lambda statuses: [*statuses.items(), ("$next", "the next execution to run")],
 )
-STATUS = Parameter(
-    f"<{' | '.join(DEVICE_STATUSES)}>",
-    _one_of(DEVICE_STATUSES, "a status to set"),
-    "in upper or lower case",
-    lambda _: DEVICE_STATUSES.items(),
-)
-ANY_STATUS = Parameter(
-    "<STATUS>",
-    _one_of(STATUSES, "a status"),
-    "in upper or lower case",
-    lambda _: ((status, _MEANINGS[status]) for status in STATUSES),
+STATUS = _one_of(f"<{' | '.join(DEVICE_STATUSES)}>", "a status to set", DEVICE_STATUSES)
+ANY_STATUS = _one_of("<STATUS>", "a status", STATUS_MEANINGS)
+FORCE = _one_of(
+    "[force]",
+    "an option of this command",
+    {"force": "also cancel executions in progress"},
+    required=False,
 )
 DOCUMENT = Parameter(
     "<jobDocument-as-JSON>",
     job_document,
-    "JSON, to the end of the line or, while its brackets are open, of a later one",
-    lambda _: [("file://", "read the document from a file")],
+    "JSON, to the end of the line; at the prompt it goes on in the next line while brackets are "
+    "open",
+    lambda _: [(FILE, "read the document from a file")],
     rest=True,
 )
-UPDATE = _optional_fields(UPDATE_FIELDS)
-START = _optional_fields(START_FIELDS)
-DESCRIBE = _optional_fields(DESCRIBE_FIELDS)
-FORCE = Parameter(
-    "[force]",
-    _force,
-    "the word itself",
-    lambda _: [("force", "cancel executions in progress too")],
-    required=False,
-)
+UPDATE_OPTIONS = _optional_fields(UPDATE_FIELDS)
+START_OPTIONS = _optional_fields(START_FIELDS)
+DESCRIBE_OPTIONS = _optional_fields(DESCRIBE_FIELDS)
+_EVENT = _one_of("<EventTitle>", "a number of seconds or an event", EVENT_MEANINGS)
 SECONDS_OR_EVENT = Parameter(
     "<seconds | EventTitle>",
-    _seconds_or_event,
-    "so long, or until an event that came after the last command that causes one",
-    lambda _: EVENTS.items(),
+    lambda value: _check_seconds(value) if value[0].isdigit() else _EVENT.check(value),
+    "a number of seconds, or the event to wait for",
+    _EVENT.candidates,
 )
-TIMEOUT = Parameter("[timeout]", _seconds, "seconds; without it, as --timeout says", required=False)
+TIMEOUT = Parameter(
+    "[timeout]", _check_seconds, "seconds; without it, the --timeout of the program", required=False
+)

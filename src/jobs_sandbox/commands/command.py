@@ -1,298 +1,253 @@
-"""The command table, and what a line means by it. Help and completion (`guide`) come from it too. Knows no SDK."""
+"""Commands and their parameters, the table of all commands, and typed lines as calls."""
 
-from collections.abc import Awaitable, Callable
-from typing import Any, NamedTuple
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, NamedTuple, Protocol
 
-from jobs_sandbox.commands import handlers
-from jobs_sandbox.commands.arguments import (
-    ANY_STATUS,
-    DESCRIBE,
-    DOCUMENT,
-    FORCE,
-    JOB,
-    JOB_OR_NEXT,
-    NEW_JOB,
-    SECONDS_OR_EVENT,
-    START,
-    STATUS,
-    TIMEOUT,
-    UPDATE,
-    Parameter,
-)
-from jobs_sandbox.commands.handlers import Sandbox
-from jobs_sandbox.commands.lines import split
+from jobs_sandbox.commands.documents import Field
+from jobs_sandbox.commands.lines import first_word
+from jobs_sandbox.core.blocks import TOPICS, Block
 from jobs_sandbox.core.errors import UsageError
+from jobs_sandbox.core.protocols import ControlPlane, DataPlane, Device
+from jobs_sandbox.core.settings import Settings
 from jobs_sandbox.core.text import nearest, short
+from jobs_sandbox.core.threads import in_thread
 
-CONTROL, DATA, MISC = "Control Plane", "Data Plane", "Miscellaneous"
+CONTROL, DATA, PROGRAM = "Control Plane", "Data Plane", "Miscellaneous"
+PLANES = (CONTROL, DATA, PROGRAM)
+_ALIASES = {"exit": "quit"}
+
+Function = Callable[..., Awaitable[None]]
+"""Carries a command out: it gets the `Call` and the checked arguments that were given."""
+
+JobStatuses = Mapping[str, str]
+"""Job id → the status of this thing's execution, as last reported; for completion."""
 
 
-class Command(NamedTuple):
-    """A row of the table.
+class Session(Protocol):
+    """What commands need of the session."""
+
+    @property
+    def settings(self) -> Settings:
+        """The settings of the run."""
+
+    @property
+    def control(self) -> ControlPlane:
+        """The control plane."""
+
+    @property
+    def data(self) -> DataPlane:
+        """The data plane."""
+
+    @property
+    def device(self) -> Device:
+        """The device under test; raises `UsageError` if there is none."""
+
+    def show(self, block: Block, call: "Call") -> None:
+        """Show a block that answers a call."""
+
+    async def wait_for_event(self, title: str, seconds: float | None) -> None:
+        """Wait for an event, by default for ``--timeout``; may raise `RequestFailed`."""
+
+    async def expect(self, job_id: str, status: str, seconds: float | None) -> Block:
+        """Wait for the status of an execution; returns the block that shows it."""
+
+
+class Parameter(NamedTuple):
+    """A parameter of a command.
+
+    Attributes:
+        name: as the usage line shows it.
+        check: converts the typed text; raises `UsageError` for text that must not be sent.
+        meaning: which values it takes, one line for the help.
+        candidates: completions with a hint of at most 40 characters each.
+        rest: it takes the rest of the line as it is, blanks included.
+        required: the command does nothing without it.
+        fields: it is a JSON object with these fields.
+
+    """
+
+    name: str
+    check: Callable[[str], Any]
+    meaning: str
+    candidates: Callable[[JobStatuses], Iterable[tuple[str, str]]] = lambda _: ()
+    rest: bool = False
+    required: bool = True
+    fields: Mapping[str, Field] = MappingProxyType({})
+
+    def split(self, text: str) -> tuple[str, str]:
+        """What it takes of a text, and the rest."""
+        return (text, "") if self.rest else first_word(text)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command:
+    """Everything that is true of a command; help, completion and documents are made from it.
 
     Attributes:
         name: what is typed.
-        plane: the heading it stands under in the help.
-        summary: one line for help and completion.
-        parameters: its arguments.
-        handler: does it, with a `Sandbox` and the checked arguments.
+        plane: the heading of the help that it belongs to.
+        parameters: in order; optional ones last.
+        function: carries it out.
+        summary: at most 40 characters, for completion and the list of commands.
         example: a line to paste.
-        prints: the title of its block, and the events that follow.
-        check_with: for a command that changes something, how to see whether it did; ``{0}`` is its first argument.
-        sets: the status that it may give an execution; ``{1}`` is its second argument.
-        raises_events: whether events follow it.
-        waits: it is done when something has come, however long that takes.
+        details: sentences for its own help.
+        title: the title of the block it prints.
+        events: the events that follow, in words.
+        operation: the operation of AWS IoT that it calls.
+        permissions: actions of the control plane that it needs, with the resources they are needed
+            on.
+        verify_hint: how to find out whether it was carried out, if its answer is lost; ``{0}`` is
+            its first argument. A command that changes nothing has none.
+        repeats: it repeats its request, for as long as its arguments say.
 
     """
 
     name: str
     plane: str
-    summary: str
     parameters: tuple[Parameter, ...]
-    handler: Callable[..., Awaitable[None]]
+    function: Function
+    summary: str
     example: str
-    prints: str
-    check_with: str = ""
-    sets: str = ""
-    raises_events: bool = False
-    waits: bool = False
+    details: str = ""
+    title: str = ""
+    events: str = ""
+    operation: str = ""
+    permissions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    verify_hint: str = ""
+    repeats: bool = False
 
     @property
     def usage(self) -> str:
         """The usage line."""
         return " ".join([self.name, *(parameter.name for parameter in self.parameters)])
 
+    @property
+    def topic(self) -> str:
+        """The MQTT topic of its request below ``$aws/things/<thing>/jobs/``, or ``""``."""
+        return TOPICS[self.title] if self.plane == DATA else ""
 
-def _known(what_is_not: str, name: str) -> Command:
-    command = named(name)
-    if command is None:
-        raise UsageError(
-            f"{what_is_not} {short(name)}{nearest(name, COMMANDS) or '.'}",
-            next_step="help lists them all.",
+    @property
+    def is_one_request(self) -> bool:
+        """Whether it sends one request and ends with its answer."""
+        return self.operation != "" and not self.repeats
+
+
+COMMANDS: dict[str, Command] = {}
+"""All commands by name. The modules of this package fill it when they load."""
+
+
+def command(
+    name: str, plane: str, *parameters: Parameter, **attributes: Any
+) -> Callable[[Function], Command]:
+    """Define a command: a decorator for the function that carries it out; see `Command`."""
+
+    def define(function: Function) -> Command:
+        COMMANDS[name] = Command(
+            name=name, plane=plane, parameters=parameters, function=function, **attributes
         )
-    return command
+        return COMMANDS[name]
+
+    return define
 
 
-_COMMAND = Parameter(
-    "[command]",
-    lambda value: _known("there is no command", value).name,
-    "the name of one, to have it explained",
-    lambda _: ((command.name, command.summary) for command in COMMANDS.values()),
-    required=False,
-)
-COMMANDS: dict[str, Command] = {
-    command.name: command
-    for command in (
-        Command(
-            "create-job",
-            CONTROL,
-            "create a job that targets this thing",
-            (NEW_JOB, DOCUMENT),
-            handlers.create_job,
-            'create-job Job1 {"Todo":"Reboot"}',
-            "CreateJobOutput; JobExecutionsChangedEvent, and NextJobExecutionChangedEvent if nothing was pending",
-            "`describe-job-execution {0}` shows whether the job is there (TerminalStateReached: it is, and has ended)",
-            sets="QUEUED",
-            raises_events=True,
-        ),
-        Command(
-            "delete-job",
-            CONTROL,
-            "delete a job whose executions are all terminal",
-            (JOB,),
-            handlers.delete_job,
-            "delete-job Job1",
-            "DeleteJobOutput; no event",
-            "`delete-job {0}` again shows: ResourceNotFoundException means that it is gone",
-        ),
-        Command(
-            "cancel-job",
-            CONTROL,
-            "cancel a job; without force, executions in progress are left alone",
-            (JOB, FORCE),
-            handlers.cancel_job,
-            "cancel-job Job1 force",
-            "CancelJobOutput; if it ends a pending execution, JobExecutionsChangedEvent, and "
-            "NextJobExecutionChangedEvent if that was the next",
-            "`get-pending-job-executions` shows whether its execution is still pending",
-            sets="CANCELED",
-            raises_events=True,
-        ),
-        Command(
-            "expect",
-            CONTROL,
-            "wait until this thing's execution of a job has a status; fail if it ends in another",
-            (JOB, ANY_STATUS, TIMEOUT),
-            handlers.expect,
-            "expect Job1 SUCCEEDED 30",
-            "DescribeJobExecutionOutput, when the execution has that status; no event",
-            waits=True,
-        ),
-        Command(
-            "get-pending-job-executions",
-            DATA,
-            "list this thing's executions that are not terminal",
-            (),
-            handlers.get_pending,
-            "get-pending-job-executions",
-            "GetPendingJobExecutionsResponse; no event",
-        ),
-        Command(
-            "start-next-pending-job-execution",
-            DATA,
-            "move the next queued execution to IN_PROGRESS",
-            (START,),
-            handlers.start_next,
-            "start-next-pending-job-execution",
-            "StartNextJobExecutionResponse, with no execution when none is pending; no event",
-            "`get-pending-job-executions` shows whether an execution was started",
-            sets="IN_PROGRESS",
-        ),
-        Command(
-            "describe-job-execution",
-            DATA,
-            "show this thing's execution of a job, or of $next",
-            (JOB_OR_NEXT, DESCRIBE),
-            handlers.describe,
-            "describe-job-execution $next",
-            "DescribeJobExecutionResponse, or TerminalStateReached for an execution that has ended; no event",
-        ),
-        Command(
-            "update-job-execution",
-            DATA,
-            "set the status of this thing's execution of a job",
-            (JOB, STATUS, UPDATE),
-            handlers.update,
-            'update-job-execution Job1 IN_PROGRESS {"statusDetails":{"step":"2/5"}}',
-            "UpdateJobExecutionResult; after a terminal status JobExecutionsChangedEvent, and "
-            "NextJobExecutionChangedEvent if it was the next",
-            "`update-job-execution {0} {1}` again tells: it is accepted, or rejected with the executionState",
-            sets="{1}",
-            raises_events=True,
-        ),
-        Command(
-            "wait",
-            MISC,
-            "wait some seconds, or for an event",
-            (SECONDS_OR_EVENT, TIMEOUT),
-            handlers.wait,
-            "wait NextJobExecutionChangedEvent 5",
-            "nothing of its own: events are printed as they come",
-            waits=True,
-        ),
-        Command(
-            "connection",
-            MISC,
-            "show what a second client needs to connect",
-            (),
-            handlers.connection,
-            "connection",
-            "Connection; its client_id is this program's own, and another client needs another",
-        ),
-        Command(
-            "stop-device",
-            MISC,
-            "kill the device of --device, as a power cut would",
-            (),
-            handlers.stop_device,
-            "stop-device",
-            "nothing of its own",
-        ),
-        Command(
-            "start-device",
-            MISC,
-            "start the device of --device again",
-            (),
-            handlers.start_device,
-            "start-device",
-            "nothing of its own",
-        ),
-        Command(
-            "help",
-            MISC,
-            "show the commands, or explain one",
-            (_COMMAND,),
-            handlers.show_help,
-            "help update-job-execution",
-            "Help",
-        ),
-        Command("quit", MISC, "leave (exit and Ctrl-D too)", (), handlers.leave, "quit", "nothing"),
-    )
-}
-_ALIASES = {"exit": "quit"}
+@dataclass
+class Call:
+    """A command that was typed, and how it is going.
 
+    Attributes:
+        command: the command.
+        arguments: its checked arguments.
+        session: what it works with.
+        abandoned: the user no longer waits for it (Ctrl-C); its answer is still shown.
 
-class Invocation(NamedTuple):
-    """A command and its checked arguments."""
+    """
 
     command: Command
     arguments: list[Any]
+    session: Session
+    abandoned: bool = False
 
     @property
     def job_id(self) -> str:
         """The job id that it names, or ``""``."""
-        takes_one = self.command.parameters and self.command.parameters[0].name == JOB.name
-        return str(self.arguments[0]) if takes_one else ""
+        names_a_job = self.command.parameters and self.command.parameters[0].name == "<jobId>"
+        return str(self.arguments[0]) if names_a_job else ""
 
     @property
     def label(self) -> str:
-        """The command and its job id, to name its answer when that comes late."""
+        """The command and its job id, for messages about it."""
         return f"{self.command.name} {self.job_id}".rstrip()
 
     @property
-    def check_with(self) -> str:
-        """How to see whether it was carried out, or ``""`` for a command that changes nothing."""
-        return self.command.check_with.format(*self.arguments)
+    def verify_hint(self) -> str:
+        """How to find out whether it was carried out, or ``""`` if it changes nothing."""
+        return self.command.verify_hint.format(*self.arguments)
 
-    @property
-    def attempt(self) -> tuple[str, str] | None:
-        """Job id and status that this command may give an execution; ``""`` for whichever is the next."""
-        return (
-            (self.job_id, self.command.sets.format(*self.arguments)) if self.command.sets else None
-        )
+    def show(self, block: Block) -> None:
+        """Show its answer. Called in the callback in which the answer arrived."""
+        self.session.show(block, self)
 
-    @property
-    def is_answered(self) -> bool:
-        """Whether a service answers it: then its answer is shown even when nobody waits for it any more."""
-        return self.command.plane != MISC and not self.command.waits
+    async def on_control_plane(self, work: Callable[[ControlPlane], Block]) -> None:
+        """Run ``work`` with the control plane in a thread, and show its block."""
+        await in_thread(lambda: work(self.session.control), self.show)
 
-    async def run(self, sandbox: Sandbox) -> None:
-        """Do it."""
-        await self.command.handler(sandbox, *self.arguments)
+    async def run(self) -> None:
+        """Carry it out."""
+        await self.command.function(self, *self.arguments)
 
 
-def parse(line: str) -> Invocation | None:
-    """A line as typed → what to do; None for a blank line or a ``#`` comment.
+def summaries() -> list[tuple[str, str]]:
+    """The names of all commands with their summaries."""
+    return [(name, command.summary) for name, command in COMMANDS.items()]
+
+
+def parse(line: str, session: Session) -> Call | None:
+    """Read a line as typed; None for a blank line or a ``#`` comment.
 
     Raises:
-        UsageError: the line is no valid command. Nothing of it may be sent.
+        UsageError: the line is not a valid command.
 
     """
-    name, rest = split(line)
+    name, rest = first_word(line)
     if not name or name.startswith("#"):
         return None
     if name.startswith(("{", "[")):
         raise UsageError(
-            "a job document alone is no command.", next_step="put `create-job <jobId>` before it."
+            "a job document alone is not a command.",
+            next_step="put `create-job <jobId>` before it.",
         )
-    command = _known("unknown command", name)
+    command = find_command(name)
     try:
-        return Invocation(command, _arguments(command, rest))
+        return Call(command, _check_arguments(command, rest), session)
     except UsageError as error:
-        raise error.replace(
-            next_step=error.next_step or f"usage: {command.usage}"
-        ) from error.__cause__
+        if error.next_step:
+            raise
+        raise error.replace(next_step=f"usage: {command.usage}") from error
 
 
-def named(name: str) -> Command | None:
-    """The command of that name, whatever its case, or of that other name."""
-    return COMMANDS.get(_ALIASES.get(name.lower(), name.lower()))
+def find_command(name: str) -> Command:
+    """The command of that name, in upper or lower case.
+
+    Raises:
+        UsageError: there is none; it names the nearest ones.
+
+    """
+    known = name.lower()
+    found = COMMANDS.get(_ALIASES.get(known, known))
+    if found is None:
+        hint = nearest(name, COMMANDS) or "."
+        raise UsageError(
+            f"unknown command {short(name)}{hint}", next_step="help lists all commands."
+        )
+    return found
 
 
-def _arguments(command: Command, rest: str) -> list[Any]:
+def _check_arguments(command: Command, rest: str) -> list[Any]:
     arguments = []
     for parameter in command.parameters:
-        value, rest = (rest, "") if parameter.rest else split(rest)
+        value, rest = parameter.split(rest)
         if value:
             arguments.append(parameter.check(value))
         elif parameter.required:

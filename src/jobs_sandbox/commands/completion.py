@@ -1,94 +1,93 @@
-"""What the program says about its commands: help and completion, made from the table."""
+"""Help and completion, made from the commands."""
 
 import textwrap
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable
 
-from jobs_sandbox.commands.arguments import Parameter
-from jobs_sandbox.commands.command import COMMANDS, CONTROL, DATA, MISC, Command, named
-from jobs_sandbox.commands.documents import field_names
-from jobs_sandbox.commands.lines import split
+from jobs_sandbox.commands.command import (
+    COMMANDS,
+    PLANES,
+    Command,
+    JobStatuses,
+    Parameter,
+    summaries,
+)
+from jobs_sandbox.commands.documents import field_candidates
+from jobs_sandbox.commands.lines import first_word
 
-WIDTH = 72  # columns of the help
-_KEYS = {
-    "Tab, →": "complete a word; take the suggestion",
-    "Ctrl-R": "search the history",
-    "Ctrl-X Ctrl-E": "write the line in $EDITOR",
-    "Ctrl-C": "drop the line, or stop waiting for an answer",
-    "Ctrl-D": "leave",
-}
+WIDTH = 78
+_NAMES = 34  # columns for the names in the list of commands
+
+_KEYS = (
+    "Tab completes, Ctrl-R searches, Ctrl-C stops waiting or drops the line,",
+    "Ctrl-X Ctrl-E edits the line in $EDITOR and runs it, Ctrl-D leaves.",
+)
 
 
 def help_lines(name: str = "") -> list[str]:
-    """All about one command; or, without a name, the commands under the headings of the Swift sample, and the keys."""
+    """The help for one command, or all commands under the headings of the Swift sample."""
     if name:
-        return _explained(COMMANDS[name])
-    lines: list[str] = []
-    for plane in (CONTROL, DATA, MISC):
+        return _explain(COMMANDS[name])
+    lines = []
+    for plane in PLANES:
         lines.append(plane)
-        for command in COMMANDS.values():
-            if command.plane == plane:
-                lines += [f"  {command.usage}", f"      {command.summary}"]
-        lines.append("")
-    return [*lines, "Keys", *_table(_KEYS.items(), indent=2)]
+        lines += [
+            f"  {command.name:<{_NAMES}}{command.summary}"
+            for command in COMMANDS.values()
+            if command.plane == plane
+        ]
+    return [*lines, "help <command> explains one.", *_KEYS]
 
 
-def _explained(command: Command) -> list[str]:
-    lines = [command.usage, f"  {command.summary}", ""]
+def _explain(command: Command) -> list[str]:
+    lines = [*textwrap.wrap(command.usage, WIDTH, subsequent_indent="    "), f"  {command.summary}"]
+    lines += _wrap("  ", command.details)
     for parameter in command.parameters:
-        lines += _wrapped(f"  {parameter.name}: ", parameter.meaning, indent=6)
-        lines += _table(_values(parameter), indent=6)
-    lines += [""] if command.parameters else []
-    return [
-        *lines,
-        f"  example: {command.example}",
-        *_wrapped("  prints: ", command.prints, indent=10),
-    ]
+        description = f"  {parameter.name}: {parameter.meaning}"
+        lines += textwrap.wrap(description, WIDTH, subsequent_indent="    ")
+        values = _values(parameter)
+        column = max(map(len, values), default=0) + 2
+        for value, meaning in values.items():
+            lines += _wrap(f"      {value:<{column}}", meaning)
+    lines.append(f"  example: {command.example}")
+    if command.title:
+        lines += _wrap("  prints: ", command.title)
+        lines += _wrap("  events: ", command.events or "none")
+    return lines
 
 
-def _values(parameter: Parameter) -> Iterable[tuple[str, str]]:
-    """What an argument may be, as far as that does not depend on a session."""
-    fields = [(name, field.meaning) for name, field in parameter.fields.items()]
-    return fields or parameter.candidates({})
+def _values(parameter: Parameter) -> dict[str, str]:
+    """The values that a parameter takes, as far as they do not depend on a session."""
+    if parameter.fields:
+        return {name: field.meaning for name, field in parameter.fields.items()}
+    return dict(parameter.candidates({}))
 
 
-def _table(rows: Iterable[tuple[str, str]], indent: int) -> list[str]:
-    rows = list(rows)
-    column = indent + max((len(name) for name, _ in rows), default=0) + 2
-    return [
-        line
-        for name, meaning in rows
-        for line in _wrapped(" " * indent + name, meaning, indent=column)
-    ]
+def _wrap(begin: str, text: str) -> list[str]:
+    """``begin`` and ``text`` in lines of `WIDTH`, with the text in one column."""
+    return textwrap.wrap(text, WIDTH, initial_indent=begin, subsequent_indent=" " * len(begin))
 
 
-def _wrapped(begin: str, text: str, indent: int) -> list[str]:
-    """``begin`` and ``text`` in lines of `WIDTH`, of which all but the first are indented, and text begins there."""
-    return textwrap.wrap(
-        text, WIDTH, initial_indent=begin.ljust(indent), subsequent_indent=" " * indent
-    )
-
-
-def complete(text: str, executions: Mapping[str, str]) -> Iterator[tuple[str, str, int]]:
-    """Completions at the end of ``text``: candidate, its meaning, and how many characters it replaces."""
-    word, rest = split(text)
+def complete(text: str, statuses: JobStatuses) -> list[tuple[str, str, int]]:
+    """Completions at the end of ``text``: candidate, hint, and the characters to replace."""
+    word, rest = first_word(text)
     if text.lstrip() == word:
-        yield from _matching(word, ((name, row.summary) for name, row in COMMANDS.items()))
-    elif command := named(word):
-        for parameter in command.parameters:
-            before, (word, rest) = rest, (rest, "") if parameter.rest else split(rest)
-            if before == word:
-                candidates = parameter.candidates(executions)
-                if parameter.fields:
-                    word, candidates = field_names(word, parameter.fields)
-                yield from _matching(word, candidates)
-                return
+        return _matching(word, summaries())
+    command = COMMANDS.get(word.lower())
+    for parameter in command.parameters if command else ():
+        before = rest
+        word, rest = parameter.split(rest)
+        if before == word:
+            candidates = parameter.candidates(statuses)
+            if parameter.fields:
+                word, candidates = field_candidates(word, parameter.fields)
+            return _matching(word, candidates)
+    return []
 
 
 def _matching(word: str, candidates: Iterable[tuple[str, str]]) -> list[tuple[str, str, int]]:
-    """The candidates that begin like the word, and then those that contain it, whatever the case."""
+    """The candidates that contain the word in any case; those that begin with it first."""
+    word = word.lower()
     found = [
-        (candidate, meaning, len(word))
-        for candidate, meaning in candidates
-        if word.lower() in candidate.lower()
+        (candidate, hint, len(word)) for candidate, hint in candidates if word in candidate.lower()
     ]
-    return sorted(found, key=lambda item: not item[0].lower().startswith(word.lower()))
+    return sorted(found, key=lambda item: not item[0].lower().startswith(word))

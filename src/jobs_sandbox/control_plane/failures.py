@@ -1,262 +1,406 @@
-"""What boto3 raises → what a user can act on. Knows AWS IoT's errors, and what can be wrong on the way to it."""
+"""The failures of the control plane, in one table: message, likely cause and next step of each.
 
+The error codes are those of the operations' pages in the AWS IoT API Reference and of
+https://docs.aws.amazon.com/iot/latest/apireference/CommonErrors.html.
+"""
+
+import os
 import re
-from collections.abc import Iterable, Sequence
-from http import HTTPStatus
-from typing import Any, NamedTuple
+import shlex
+from collections.abc import Collection
+from typing import NamedTuple
 
-from botocore import exceptions as boto
+from botocore.exceptions import ClientError, HTTPClientError
 from botocore.parsers import ResponseParserError
 
-from jobs_sandbox.control_plane.transport import NotAsDocumented
-from jobs_sandbox.core.errors import AlreadyExists, NotFound, RequestFailed, Throttled
-from jobs_sandbox.core.redaction import redact
+from jobs_sandbox.core.errors import NotFound, RequestFailed, Throttled
+from jobs_sandbox.core.redaction import redact, without_user
 from jobs_sandbox.core.settings import Settings
+
+_LONGEST = 600  # characters of what a service says
 
 
 class CodeNeeded(Exception):
-    """boto3 wants the code of a multi-factor device; its text is how it would have asked."""
+    """boto3 asks for the code of a multi-factor device; the text is its question."""
 
 
-class _Words(NamedTuple):
-    """How a failure is told; ``{words}`` are the exception's own, ``{where}`` is the endpoint."""
-
-    cause: str = ""
-    next_step: str = ""
-    message: str = "{action} failed: {words}"
+class OddAnswer(Exception):
+    """A successful answer that AWS IoT does not give; the text says what is wrong with it."""
 
 
-def explain(
-    action: str,
-    error: Exception,
-    settings: Settings,
-    attempts: Sequence[bool],
-    hidden: Iterable[str],
-) -> RequestFailed:
-    """The failure of an action, in words, none of which is one of the ``hidden``.
+class NoAnswer(Exception):
+    """The control plane did not answer in time; the text is the time."""
 
-    Args:
-        action: what failed, as a permission names it.
-        error: what was raised.
-        settings: the region and the endpoint are named.
-        attempts: for each attempt, whether it may have been carried out.
-        hidden: secrets that ``error`` may quote.
+
+class NoCredentialsInTime(Exception):
+    """No credentials came in time; the text is the time, and the stderr of their source."""
+
+
+class CredentialsFailed(Exception):
+    """No credentials could be fetched.
+
+    Its arguments are botocore's name of the provider, the user's name of it, and what it raised.
+    """
+
+
+class Failure(NamedTuple):
+    """A kind of failure.
+
+    ``message``, ``cause`` and ``next_step`` are templates: ``{action}`` is the permission that the
+    operation needs, ``{words}`` the text of the error, and `_names` makes the others.
+
+    Attributes:
+        kinds: names of exceptions, error codes of AWS, HTTP statuses, or botocore's names of
+            credential providers; ``fetching`` is any failure to fetch credentials, ``unnamed`` a
+            refusal without an error code of AWS.
+        pattern: a regular expression that the action with the words must contain.
+        uncertain: the request may have been carried out all the same.
+        error: what is raised.
 
     """
-    if isinstance(error, boto.ClientError):
-        return _from_service(action, error, attempts, hidden)
-    words = _of(error)
-    uncertain = any(attempts)
-    outcome = (
-        "; its outcome is unknown" if uncertain and not action.startswith("iot:Describe") else ""
-    )
-    said = {"action": action, "words": redact(_text(error), hidden), "outcome": outcome}
-    places = {"region": settings.region, "where": settings.control_plane}
-    return RequestFailed(
-        words.message.format(**said, **places),
-        cause=words.cause.format(**places),
-        next_step=words.next_step.format(**places),
-        uncertain=uncertain,
-    )
+
+    kinds: str
+    message: str
+    cause: str
+    next_step: str
+    pattern: str = ""
+    uncertain: bool = False
+    error: type[RequestFailed] = RequestFailed
 
 
-_NO_AWS = "a wrong --endpoint-url, or a proxy or a login page that answers in its place"
-_CHECK_BOTH = "check both; without --endpoint-url, the one of AWS is used."
-_CODE_NEEDED = _Words(
-    "the profile, or its source_profile, has an mfa_serial",
-    "get temporary keys: `aws configure export-credentials --profile NAME --format env` asks for the code (or `aws sts "
-    "get-session-token`); export its three variables and start without --profile. Or use a profile of `aws sso login`.",
-    "{action} failed: the credentials need a code, for which this program does not ask ({words})",
+FAILED = "{action} failed: {words}"
+NOT_AWS_IOT = (
+    "{endpoint_setting} names something else than AWS IoT, such as an emulator without AWS IoT "
+    "Jobs; or a proxy or a login page answers in its place"
 )
-_NO_CREDENTIALS = _Words(
-    "the control plane needs an AWS access key, and none was found or it is incomplete",
-    "`aws configure`, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or name a --profile; --local needs none.",
-    "{action} failed: no usable AWS credentials: {words}",
+CHECK_ENDPOINT = "correct or unset {endpoint_setting}; check that {where} is what you mean."
+WRONG_SETTINGS = Failure(
+    "InvalidConfigError InvalidRegionError",
+    FAILED,
+    "the region, or a setting in the environment or in ~/.aws/config, is incomplete or wrong",
+    "check the region ({region}); `aws configure list{profile_option}` shows the other settings.",
 )
-_NO_HEADER = _Words(
-    "a credential in the environment or in ~/.aws ends with a line end of Windows, or holds another character that "
-    "it did not have when it was issued",
-    "set it again, without that character; `aws configure list` shows where it comes from.",
-    "{action} failed: a credential cannot be sent: it holds a character that no HTTP header can",
-)
-_NO_URL = _Words(
-    "--endpoint-url or a proxy in HTTP_PROXY, HTTPS_PROXY or ~/.aws/config is not a URL that boto3 accepts",
-    "write them as http://host:port; what is neither letter nor digit in a user name or password, percent-encoded.",
-)
-_UNREACHABLE = _Words(
-    "no network, a wrong region ({region}), a wrong --endpoint-url, or a proxy",
-    "check that {where} is what you mean and can be reached from here.",
-    "{action} failed: the control plane cannot be reached: {words}",
-)
-_HERE = re.compile(r"http://(127\.0\.0\.1|localhost|\[::1\])[:/]")
-_ENDED = _UNREACHABLE._replace(
-    cause="the --local that listened there has probably ended, and its keys with it; or a wrong --endpoint-url",
-    next_step="start --local again and join it with what `connection` shows, or check that the endpoint can be reached "
-    "from here.",
-)
-_OTHER = _Words(
-    "the region, --endpoint-url or the AWS configuration is not what boto3 accepts",
-    "check the region ({region}), --endpoint-url and ~/.aws/config.",
-)
-_RAISED: tuple[tuple[tuple[type[Exception], ...], _Words], ...] = (
-    (
-        (NotAsDocumented,),
-        _Words(
-            _NO_AWS,
-            _CHECK_BOTH,
-            "{action}: the control plane answered, but not as AWS IoT does: {words}{outcome}",
-        ),
-    ),
-    ((CodeNeeded,), _CODE_NEEDED),
-    (
-        (boto.NoCredentialsError, boto.PartialCredentialsError, boto.CredentialRetrievalError),
-        _NO_CREDENTIALS,
-    ),
-    (
-        (boto.ProfileNotFound,),
-        _Words(
-            "--profile or AWS_PROFILE names a profile that ~/.aws/config does not have",
-            "`aws configure list-profiles` shows those there are.",
-        ),
-    ),
-    (
-        (boto.SSOError, boto.TokenRetrievalError),
-        _Words("the single sign-on session has expired", "`aws sso login`."),
-    ),
-    (
-        (boto.ReadTimeoutError, boto.ConnectionClosedError, boto.ResponseStreamingError),
-        _Words(
-            "a network, a proxy or a service that failed, or an --endpoint-url that is no AWS IoT",
-            "try again; if it stays, check --endpoint-url.",
-            "{action}: no answer from {where}: {words}",
-        ),
-    ),
-    (
-        (boto.ProxyConnectionError,),
-        _Words(
-            "HTTP_PROXY, HTTPS_PROXY or ~/.aws/config names a proxy that does not answer, refuses, or is no HTTP proxy",
-            "correct or unset it, or name the host that needs none in NO_PROXY.",
-        ),
-    ),
-    (
-        (boto.SSLError,),
-        _Words(
-            "a wrong --endpoint-url, or something in between that intercepts TLS",
-            "check --endpoint-url; name a CA of your own in AWS_CA_BUNDLE.",
-        ),
-    ),
-    ((boto.ConnectionError, boto.HTTPClientError), _UNREACHABLE),
+ODD_ANSWER = Failure(
+    # All but the first are raised by botocore's parser.
+    "OddAnswer AttributeError TypeError KeyError UnicodeDecodeError RecursionError",
+    "{action}: the control plane answered, but not as AWS IoT does: {words}",
+    NOT_AWS_IOT,
+    CHECK_ENDPOINT,
+    uncertain=True,
 )
 
-
-def _of(error: Exception) -> _Words:
-    if isinstance(error, boto.HTTPClientError) and isinstance(
-        error.kwargs.get("error"), ValueError
-    ):
-        return _NO_HEADER if "Invalid header value" in str(error) else _NO_URL
-    if isinstance(error, boto.EndpointConnectionError) and _HERE.match(
-        error.kwargs["endpoint_url"]
-    ):
-        return _ENDED
-    return next((words for kinds, words in _RAISED if isinstance(error, kinds)), _OTHER)
-
-
-def _text(error: Exception) -> str:
-    """What an exception says, and the reason that a proxy gave."""
-    cause = error.kwargs.get("error") if isinstance(error, boto.BotoCoreError) else error
-    if isinstance(
-        error, ResponseParserError
-    ):  # it would quote the answer, perhaps one of STS, with new credentials
-        return "an answer that cannot be read"
-    if isinstance(cause, UnicodeError):  # it would quote a character, perhaps of a secret
-        return "a character that is not allowed there"
-    reason = getattr(cause, "original_error", None)
-    return (str(error) or type(error).__name__) + (
-        f" ({reason})" if isinstance(reason, OSError) else ""
-    )
-
-
-_EXPIRED = _Words(
-    "the control plane credentials have expired",
-    "renew them (`aws sso login`, or new keys) and start again; till then, the data plane goes on alone.",
-)
-_WRONG_KEYS = _Words(
-    "the access key does not exist or is disabled, or the secret key is not its own",
-    "`aws sts get-caller-identity` shows which credentials are used; `aws configure` sets them.",
-)
-_WRONG_CLOCK = _Words("the clock of this machine is wrong", "set it right; `date` shows it.")
-# CancelJob has no error of its own for a job in the wrong state
-# (https://docs.aws.amazon.com/iot/latest/apireference/API_CancelJob.html).
-_NOT_CANCELED = _Words(
-    "the job has ended already: it is canceled or completed",
-    "get-pending-job-executions shows what is still pending; delete-job deletes a job that has ended.",
-)
-_BY_CODE = {
-    "ExpiredTokenException": _EXPIRED,
-    "ExpiredToken": _EXPIRED,
-    "UnrecognizedClientException": _WRONG_KEYS,
-    "InvalidClientTokenId": _WRONG_KEYS,
-    "InvalidSignatureException": _WRONG_KEYS,
-    "SignatureDoesNotMatch": _WRONG_KEYS,
-    "InvalidStateTransitionException": _Words(
-        "the job is neither completed nor canceled: an execution of it is not terminal; or it is just completing, or "
-        "being deleted already, which takes AWS IoT a while",
-        "get-pending-job-executions shows what is left: finish it with update-job-execution, or end the job with "
-        "cancel-job; if nothing is left, try again in a moment.",
+# The first row that fits counts.
+FAILURES = (
+    # Credentials
+    Failure(
+        "CodeNeeded",
+        "{action} failed: the credentials need a code, for which this program does not ask "
+        "({words})",
+        "the profile, or its source_profile, has an mfa_serial",
+        "get temporary keys: `aws configure export-credentials{profile_option} --format env` asks "
+        "for the code (or `aws sts get-session-token`); export its three variables and start "
+        "without --profile. Or use a profile of `aws sso login`.",
     ),
-    "LimitExceededException": _Words(
+    Failure(
+        "ProfileNotFound",
+        "{action} failed: {profile_setting} is empty",
+        "boto3 takes an empty {profile_setting} for the name of a profile",
+        "unset {profile_setting}, or name a profile.",
+        pattern=r"\(\)",
+    ),
+    Failure(
+        "ProfileNotFound",
+        FAILED,
+        "{profile_setting} names a profile that ~/.aws/config does not have",
+        "`aws configure list-profiles` shows those there are.",
+    ),
+    Failure(
+        "ConfigParseError",
+        FAILED,
+        "the file is not UTF-8, has a byte order mark or a line before its first [section], or "
+        "sets something twice",
+        "correct the file, and save it as UTF-8 without a byte order mark.",
+    ),
+    Failure(
+        "NoCredentialsError PartialCredentialsError",
+        "{action} failed: no usable AWS credentials: {words}",
+        "the control plane needs an AWS access key: none was found or it is incomplete, and no "
+        "metadata service answered with one",
+        "`aws configure`, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or name a --profile; "
+        "--local needs none.",
+    ),
+    Failure(
+        "SSOError TokenRetrievalError",
+        FAILED,
+        "the profile's single sign-on session has expired, or there is none",
+        "`aws sso login{profile_option}`, then try again.",
+    ),
+    Failure(
+        "LoginError login",
+        FAILED,
+        "the profile's session of `aws login` has expired, or there is none",
+        "`aws login{profile_option}`, then try again.",
+    ),
+    Failure(
+        "NoCredentialsInTime",
+        "{source} gave no AWS credentials within {words}",
+        "it is slow, or asks for a touch, a code or a passphrase: it has no terminal here",
+        "`aws sts get-caller-identity{profile_option}` shows what it does; a larger --timeout "
+        "gives it more time.",
+    ),
+    Failure(
+        "custom-process",
+        "{action} failed: no credentials from {source}: {words}",
+        "its command failed, does not exist, or prints no JSON or keys that have expired",
+        "run the command by itself: it must print keys as in "
+        "docs.aws.amazon.com/sdkref/latest/guide/feature-process-credentials.html, and ask for "
+        "nothing.",
+    ),
+    # Of any service
+    Failure(
+        "AccessDeniedException AccessDenied UnauthorizedException",
+        FAILED,
+        "the control plane credentials lack the permission {permission}",
+        "allow it to their user or role: policies/control-plane-policy.json, filled in, has what "
+        "jobs-sandbox needs; or choose another --profile.",
+    ),
+    Failure(
+        "ExpiredTokenException ExpiredToken RuntimeError",
+        FAILED,
+        "the control plane credentials have expired",
+        "renew them (`aws sso login{profile_option}`, or new keys) and start again; till then, the "
+        "data plane goes on alone.",
+        pattern="[Ee]xpired",
+    ),
+    Failure(
+        "InvalidSignatureException SignatureDoesNotMatch SSLError",
+        FAILED,
+        "the clock of this machine is wrong, unless the server's certificate has really expired",
+        "`date` shows the clock; set it right.",
+        pattern="Signature (expired|not yet)|certificate (has expired|is not yet valid)",
+    ),
+    Failure(
+        "InvalidSignatureException SignatureDoesNotMatch UnrecognizedClientException "
+        "InvalidClientTokenId",
+        FAILED,
+        "the access key does not exist or is disabled, or the secret key is not its own",
+        "`aws sts get-caller-identity{profile_option}` shows which credentials are used; "
+        "`aws configure` sets them.",
+    ),
+    Failure(
+        "SSLError",
+        FAILED,
+        "{ca_bundle} names a file that does not exist or holds no certificate",
+        "correct {ca_bundle}, or unset it: AWS needs none.",
+        pattern=r"\[Errno (2|13|21)\]|NO_CERTIFICATE",
+    ),
+    Failure(
+        "SSLError",
+        FAILED,
+        "{endpoint_setting} is wrong, or something in between intercepts TLS",
+        "check {where}; name a CA of your own in AWS_CA_BUNDLE.",
+    ),
+    Failure(
+        "ProxyConnectionError",
+        FAILED,
+        "HTTP_PROXY or HTTPS_PROXY names a proxy that does not answer, refuses its user, or does "
+        "not speak HTTP",
+        "correct or unset it, or name the host that needs none in NO_PROXY.",
+    ),
+    Failure(
+        "HTTPClientError",
+        "{action} failed: a credential cannot be sent: it contains a character that HTTP headers "
+        "do not allow",
+        "a credential in the environment or in ~/.aws ends with a Windows line ending",
+        "set it again; `aws configure list` shows where it comes from.",
+        pattern="Invalid header value",
+    ),
+    WRONG_SETTINGS,
+    Failure(
+        "fetching",
+        "{action} failed: no credentials from {source}: {words}",
+        "{source} cannot be reached from here, or refuses",
+        "`aws sts get-caller-identity{profile_option}` shows whether they work elsewhere.",
+    ),
+    # AWS IoT
+    Failure(
+        "ResourceNotFoundException",
+        FAILED,
+        "another id, region or account than it was created with; or it has been deleted",
+        "get-pending-job-executions shows the jobs that this thing has to do.",
+        error=NotFound,
+    ),
+    Failure(
+        "ThrottlingException",
+        FAILED,
+        "more requests in a second than AWS IoT takes from an account",
+        "try again in a moment.",
+        error=Throttled,
+    ),
+    Failure(
+        "ResourceAlreadyExistsException",
+        FAILED,
+        "a job of this id exists",
+        "choose another job id, or delete that job first.",
+    ),
+    # CancelJob has no error of its own for a job in the wrong state
+    # (https://docs.aws.amazon.com/iot/latest/apireference/API_CancelJob.html).
+    Failure(
+        "InvalidRequestException",
+        FAILED,
+        "the job has ended already: it is canceled or completed",
+        "get-pending-job-executions shows what is still pending; delete-job deletes a job that has "
+        "ended.",
+        pattern="^iot:CancelJob ",
+    ),
+    Failure(
+        "InvalidStateTransitionException",
+        FAILED,
+        "the job is neither completed nor canceled: an execution of it is not terminal; or it is "
+        "just completing, or being deleted already, which takes AWS IoT a while",
+        "get-pending-job-executions shows what is left: finish it with update-job-execution, or "
+        "end the job with cancel-job; if nothing is left, try again in a moment.",
+    ),
+    Failure(
+        "LimitExceededException",
+        FAILED,
         "a quota of AWS IoT Jobs: 10 jobs may be in deletion at a time, and so many may be active",
         "try again when some jobs are gone.",
     ),
-}
+    Failure("500 502 503 504", FAILED, "", "try again in a moment.", uncertain=True),
+    Failure("unnamed UnknownOperationException 501", FAILED, NOT_AWS_IOT, CHECK_ENDPOINT),
+    Failure("ClientError", FAILED, "", ""),
+    ODD_ANSWER,
+    # On the way
+    Failure(
+        # The words would show pieces of a password with characters that a URL does not allow.
+        "ValueError",
+        "{action} failed: {where}, or a proxy on the way to it, is not a URL",
+        "{endpoint_setting}, HTTP_PROXY or HTTPS_PROXY does not begin with http:// or https://, or "
+        "has characters that a URL does not allow",
+        "write it as http://host:port; percent-encode what is neither a letter nor a digit in user "
+        "names and passwords.",
+    ),
+    Failure(
+        "EndpointConnectionError",
+        "{action} failed: the control plane cannot be reached: nothing listens at {where}",
+        "the --local or the emulator that listened there has ended, and its keys with it; or "
+        "{endpoint_setting} is wrong or left over",
+        "start it again and join it with what `connection` shows; or correct or unset "
+        "{endpoint_setting}.",
+        pattern=r"http://(127\.0\.0\.1|localhost|\[::1\])[:/]",
+    ),
+    Failure(
+        "ConnectionError",
+        "{action} failed: the control plane cannot be reached: {words}",
+        "no network, a wrong region ({region}) or {endpoint_setting}, or a proxy",
+        "check that {where} is what you mean and can be reached from here.",
+    ),
+    Failure(
+        "HTTPClientError",
+        "{action}: no answer from {where}: {words}",
+        "a network, a proxy or a service that failed, or {endpoint_setting} is not AWS IoT",
+        "try again; if it stays, check {endpoint_setting}.",
+        uncertain=True,
+    ),
+    Failure(
+        "NoAnswer",
+        "{where} did not answer within {words}",
+        "a slow network, a wrong region ({region}) or {endpoint_setting}, or a proxy",
+        "try again with a larger --timeout.",
+        uncertain=True,
+    ),
+    WRONG_SETTINGS._replace(kinds="Exception"),
+)
 
 
-def _from_service(
-    action: str, error: Any, attempts: Sequence[bool], hidden: Iterable[str]
+def explain(
+    action: str, error: Exception, settings: Settings, secrets: Collection[str]
 ) -> RequestFailed:
-    """Explain a refusal, by the service or by what answers in its place."""
-    told = error.response.get("Error", {})
-    code, message = (redact(str(told.get(name) or ""), hidden) for name in ("Code", "Message"))
-    said = f"{action} failed: {': '.join(filter(None, (code, message)))}"
-    uncertain = any(attempts)
-    if code == "ResourceAlreadyExistsException":
-        next_step = "choose another job id, or delete that job first."
-        return AlreadyExists(said, next_step=next_step, uncertain=uncertain)
-    if code == "ResourceNotFoundException":
-        cause = "another id, region or account than it was created with; or it has been deleted"
-        next_step = "get-pending-job-executions shows the jobs that this thing has to do."
-        # Perhaps the first attempt to delete it succeeded.
-        return NotFound(said, cause=cause, next_step=next_step, uncertain=uncertain)
-    if code == "ThrottlingException":
-        cause = "more requests in a second than AWS IoT takes from an account"
-        return Throttled(said, cause=cause, next_step="try again in a moment.", uncertain=uncertain)
-    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    words = _refused(action, code, message, status)
-    return RequestFailed(said, cause=words.cause, next_step=words.next_step, uncertain=uncertain)
+    """The failure of an operation, for the user.
 
+    Args:
+        action: the permission that the operation needs, such as ``iot:CreateJob``.
+        error: what was raised.
+        settings: of this run.
+        secrets: hidden where ``error`` quotes them.
 
-def _refused(action: str, code: str, message: str, status: int) -> _Words:
-    if code in ("AccessDeniedException", "AccessDenied", "UnauthorizedException"):
-        return _denied(action, message)
-    if "Signature expired" in message or "Signature not yet current" in message:
-        return _WRONG_CLOCK
-    if (action, code) == ("iot:CancelJob", "InvalidRequestException"):
-        return _NOT_CANCELED
-    if code in _BY_CODE:
-        return _BY_CODE[code]
-    if status >= HTTPStatus.TOO_MANY_REQUESTS:
-        return _Words(next_step="try again in a moment.")
-    if code == str(status):  # AWS names its errors
-        return _Words(_NO_AWS, _CHECK_BOTH)
-    return _Words()
-
-
-def _denied(action: str, message: str) -> _Words:
-    named = re.search(r"perform: (\S+)(?: on resource: (\S+))?", message)
-    missing = f"{named[1]} on {named[2] or '*'}" if named else f"{action} on the thing or job"
-    return _Words(
-        f"the control plane credentials lack the permission {missing}",
-        "attach policies/control-plane-policy.json, filled in, to the IAM user or role."
-        if missing.startswith("iot:")
-        else "allow it to the user or role whose keys these are, or choose another --profile.",
+    """
+    names = _names(settings)
+    kinds = set()
+    if isinstance(error, CredentialsFailed):
+        provider, names["source"], error = error.args
+        kinds = {"fetching", provider}
+    kinds |= _kinds(error)
+    words = redact(_words(error), secrets)[:_LONGEST]
+    denied = re.search(r"perform: (\S+)(?: on resource: (\S+))?", words)
+    permission = f"{denied[1]} on {denied[2] or '*'}" if denied else f"{action} on the thing or job"
+    names |= {"action": action, "words": words, "permission": permission}
+    failure = next(
+        row
+        for row in FAILURES
+        if kinds.intersection(row.kinds.split()) and re.search(row.pattern, f"{action} {words}")
     )
+    return failure.error(
+        failure.message.format(**names),
+        cause=failure.cause.format(**names),
+        next_step=failure.next_step.format(**names),
+        # A question with an odd answer has changed nothing, and asking again would not help.
+        uncertain=failure.uncertain
+        and not (failure is ODD_ANSWER and re.match("iot:(Describe|Get|List)", action)),
+    )
+
+
+def _names(settings: Settings) -> dict[str, str]:
+    """Names from the settings and from the environment, which botocore reads in the same way."""
+    profile, profile_setting = settings.profile, "--profile"
+    if profile is None:
+        profile_setting = _first_set("AWS_DEFAULT_PROFILE", "AWS_PROFILE")
+        profile = os.environ.get(profile_setting)
+    where, endpoint_setting = settings.control_plane, "--endpoint-url"
+    if not settings.endpoint_url:
+        endpoint_setting = _first_set(
+            "AWS_ENDPOINT_URL_IOT", "AWS_ENDPOINT_URL", "endpoint_url in ~/.aws/config"
+        )
+        if url := os.environ.get(endpoint_setting):
+            where = f"{without_user(url)} ({endpoint_setting})"
+    ca_bundle = _first_set("AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "ca_bundle in ~/.aws/config")
+    return {
+        "source": "",
+        "region": settings.region,
+        "where": where,
+        "endpoint_setting": endpoint_setting,
+        "profile_setting": profile_setting,
+        "profile_option": f" --profile {shlex.quote(profile)}" if profile else "",
+        "ca_bundle": f"{ca_bundle} ({os.environ.get(ca_bundle, '')})",
+    }
+
+
+def _first_set(*names: str) -> str:
+    """The first of these environment variables that is set, or the last name."""
+    return next((name for name in names if name in os.environ), names[-1])
+
+
+def _kinds(error: Exception) -> set[str]:
+    kinds = {kind.__name__ for kind in type(error).__mro__}
+    if isinstance(error, ClientError):
+        code = str(error.response["Error"].get("Code"))
+        status = str(error.response["ResponseMetadata"]["HTTPStatusCode"])
+        kinds |= {code, status}
+        if code == status:  # botocore's substitute for a code that is missing
+            kinds.add("unnamed")
+    elif isinstance(error, HTTPClientError) and isinstance(error.kwargs.get("error"), ValueError):
+        kinds.add("ValueError")
+    return kinds
+
+
+def _words(error: Exception) -> str:
+    """The words of an exception, without those that may quote credentials."""
+    if isinstance(error, ClientError):
+        parts = error.response["Error"].get("Code"), error.response["Error"].get("Message")
+        words = ": ".join(str(part) for part in parts if part)
+        # For a wrong signature AWS quotes the request, with its session token.
+        return words.partition("The Canonical String")[0]
+    if isinstance(error, ResponseParserError):
+        return "an answer that cannot be read"
+    return str(error) or type(error).__name__

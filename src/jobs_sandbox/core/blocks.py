@@ -1,4 +1,4 @@
-"""What is shown: blocks and their titles."""
+"""Blocks of output, and their titles."""
 
 from typing import Any, NamedTuple
 
@@ -32,7 +32,7 @@ TOPICS = {
     CHANGED: "notify",
     NEXT_CHANGED: "notify-next",
 }
-"""The MQTT topic of each request and event below ``$aws/things/<thing>/jobs/``, with ``*`` for the job id.
+"""The topics of requests and events below ``$aws/things/<thing>/jobs/``; ``*``: the job id.
 
 https://docs.aws.amazon.com/iot/latest/developerguide/jobs-mqtt-api.html
 """
@@ -53,3 +53,7 @@ class Block(NamedTuple):
     body: dict[str, Any] | None
     payload: bytes = b""
     note: str = ""
+
+    def with_note(self, note: str) -> "Block":
+        """A copy with this note before the one that it has."""
+        return self._replace(note=f"{note}; {self.note}" if self.note else note)

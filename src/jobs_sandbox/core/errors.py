@@ -1,4 +1,4 @@
-"""What can go wrong, as a user needs to read it: what happened, the likely cause, and the next step."""
+"""Errors as users read them: what happened, the likely cause, and the next step."""
 
 import copy
 from typing import Self
@@ -21,11 +21,10 @@ class SandboxError(Exception):
         self.next_step = next_step
 
     def replace(self, **attributes: object) -> Self:
-        """A copy of this error with other attributes and the same ``__cause__``."""
+        """A copy of this error with other attributes."""
         changed = copy.copy(self)
         vars(changed).update(attributes)
         changed.args = (changed.message,)
-        changed.__cause__ = self.__cause__
         return changed
 
 
@@ -60,16 +59,14 @@ class NotFound(RequestFailed):
     """The service does not know the thing, job or job execution (yet)."""
 
 
-class AlreadyExists(RequestFailed):
-    """CreateJob found a job of that id."""
-
-
 _AFTER_REJECTION = {
-    "ResourceNotFound": "get-pending-job-executions shows what there is; on AWS, a moment after create-job.",
+    "ResourceNotFound": "get-pending-job-executions shows what there is; on AWS, a moment after "
+    "create-job.",
     "TerminalStateReached": "`expect <jobId> SUCCEEDED` shows how it has ended.",
-    "InvalidStateTransition": "an execution that has ended cannot change, and a device cannot cancel; executionState, "
-    "if it came, shows the status.",
-    "VersionMismatch": "executionState, if it came, shows the version; without expectedVersion, any is updated.",
+    "InvalidStateTransition": "an execution that has ended cannot change, and a device cannot "
+    "cancel; executionState, if it came, shows the status.",
+    "VersionMismatch": "executionState, if it came, shows the version; without expectedVersion, "
+    "any is updated.",
     "RequestThrottled": "try again in a moment.",
 }
 
@@ -78,19 +75,19 @@ class Rejected(SandboxError):
     """The Jobs service answered a request of the data plane on its ``…/rejected`` topic.
 
     Attributes:
-        body: the service's error response, with ``code``, ``message`` and sometimes ``executionState``; None if it
-            cannot be parsed (https://docs.aws.amazon.com/iot/latest/developerguide/jobs-mqtt-api.html).
+        body: the service's error response, with ``code``, ``message`` and sometimes
+            ``executionState``; None if it cannot be parsed
+            (https://docs.aws.amazon.com/iot/latest/developerguide/jobs-mqtt-api.html).
         payload: its bytes.
 
     """
 
     def __init__(self, body: dict[str, object] | None, payload: bytes) -> None:
-        reason = (
-            "the answer cannot be parsed"
-            if body is None
-            else f"{body.get('code')}: {body.get('message')}"
-        )
-        next_step = _AFTER_REJECTION.get(str((body or {}).get("code")), "")
+        reason = "the answer cannot be parsed"
+        next_step = ""
+        if body is not None:
+            reason = f"{body.get('code')}: {body.get('message')}"
+            next_step = _AFTER_REJECTION.get(str(body.get("code")), "")
         super().__init__(f"the service rejected the request: {reason}", next_step=next_step)
         self.body = body
         self.payload = payload

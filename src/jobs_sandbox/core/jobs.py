@@ -8,14 +8,17 @@ STATUSES = (*PENDING, *TERMINAL)
 """Every status of a job execution (JobExecution in the AWS IoT API reference)."""
 
 LIST_LIMIT = 10
-"""AWS IoT lists at most 10 pending executions, or 15 with scheduled ones, so a list of 10 may be incomplete.
+"""A list of so many pending executions may be incomplete.
 
-This holds for JobExecutionsChanged and GetPendingJobExecutions
-(https://docs.aws.amazon.com/iot/latest/developerguide/job-limits.html).
+AWS IoT lists at most 10, or 15 with scheduled ones, in JobExecutionsChanged and in
+GetPendingJobExecutions (https://docs.aws.amazon.com/iot/latest/developerguide/job-limits.html).
 """
 
 DOCUMENT_LIMIT = 32_768
-"""Bytes in a job document, at most (https://docs.aws.amazon.com/iot/latest/apireference/API_CreateJob.html)."""
+"""Bytes in a job document, at most.
+
+https://docs.aws.amazon.com/iot/latest/apireference/API_CreateJob.html
+"""
 
 _JOB_ID = re.compile("[a-zA-Z0-9_-]{1,64}")
 _THING_NAME = re.compile("[a-zA-Z0-9:_-]{1,128}")

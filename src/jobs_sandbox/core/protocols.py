@@ -4,10 +4,10 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from jobs_sandbox.core.blocks import Block
-from jobs_sandbox.core.errors import SandboxError
+from jobs_sandbox.core.errors import RequestFailed, SandboxError
 
 Show = Callable[[Block], None]
-"""Shows the answer to a request. It is called on the event loop, in the callback in which the answer arrived.
+"""Shows the answer to a request; called on the loop, in the callback in which it arrived.
 
 So blocks are shown in the order of arrival: a task that awaits the request wakes later.
 """
@@ -34,13 +34,17 @@ class ControlPlane(Protocol):
         Raises `NotFound` while there is no such job, or no execution of it for this thing.
         """
 
+    def no_answer(self, seconds: float) -> RequestFailed:
+        """The error of a call that has not returned after so many seconds."""
+
 
 class DataPlane(Protocol):
     """What a device does, over MQTT.
 
-    Each call sends one request and waits for its answer; the caller bounds the wait. ``show`` is called once with the
-    block of the answer, a response or a rejection, before the call returns or raises `Rejected`. ``fields`` are
-    optional request fields, in AWS's names. A call may raise `RequestFailed`.
+    Each call sends one request and waits for its answer; the caller bounds the wait. ``show`` is
+    called once with the block of the answer, a response or a rejection, before the call returns or
+    raises `Rejected`. ``fields`` are optional request fields, in AWS's names. A call may raise
+    `RequestFailed`.
     """
 
     async def get_pending_job_executions(self, show: Show) -> Block:
@@ -60,6 +64,9 @@ class DataPlane(Protocol):
         self, show: Show, job_id: str, status: str, fields: Mapping[str, Any]
     ) -> Block:
         """UpdateJobExecution."""
+
+    def no_answer(self, title: str, seconds: float) -> RequestFailed:
+        """The error of a request, by the title of its response, without an answer."""
 
 
 class Device(Protocol):
@@ -82,7 +89,7 @@ class Listener(Protocol):
         """After a reconnect without the old session: the GetPendingJobExecutionsResponse."""
 
     def connection(self, state: str, message: str) -> None:
-        """The connection is ``connected``, ``reconnecting`` or ``stopped``; the message, if any, says why."""
+        """The connection is now ``connected``, ``reconnecting`` or ``stopped``, and why."""
 
     def warning(self, message: str) -> None:
         """Something else that the user should know."""

@@ -21,15 +21,15 @@ class Settings(NamedTuple):
 
     Attributes:
         endpoint, port: of MQTT.
-        cert, key, ca_file: paths of PEM files; without a CA file, the system's trust store.
+        cert, key, ca_file: paths of PEM files; without a CA file, the system's trust store counts.
         region: the AWS region.
         thing: the thing's name.
         client_id: the MQTT client id.
-        profile: the AWS profile for the control plane, or boto3's own choice.
-        endpoint_url: the control plane's URL, or boto3's own choice.
+        profile: the AWS profile for the control plane; None: boto3 chooses.
+        endpoint_url: the control plane's URL; None: boto3 chooses.
         timeout: seconds that connecting and each request may take.
-        environment: with ``--local``, the operator's credentials, region and endpoint as ``AWS_…`` variables: they
-            are used instead of everything boto3 would find. Otherwise empty.
+        environment: with ``--local``, the operator's credentials, region and endpoint as ``AWS_…``
+            variables. They are used instead of everything that boto3 would find. Otherwise empty.
 
     """
 
@@ -56,9 +56,9 @@ def connection_fields(settings: Settings) -> dict[str, Any]:
     """What a second client needs.
 
     Returns:
-        ``endpoint``, ``port``, ``ca_file``, ``cert``, ``key``, ``region``, ``thing``, ``client_id`` (this client's;
-        a second one needs another), ``endpoint_url`` and ``environment``, as far as they are set, and ``command``: a
-        command line of this program to paste.
+        ``endpoint``, ``port``, ``ca_file``, ``cert``, ``key``, ``region``, ``thing``, ``client_id``
+        (this client's; a second one needs another), ``endpoint_url`` and ``environment``, as far as
+        they are set, and ``command``: a command line of this program to paste.
 
     """
     endpoint_url = settings.endpoint_url and without_user(settings.endpoint_url)

@@ -1,4 +1,4 @@
-"""Runs what blocks on daemon threads, and hands its result to the event loop. The only place that starts a thread."""
+"""Blocking work on daemon threads. This is the only module that starts threads."""
 
 import asyncio
 import threading
@@ -12,36 +12,45 @@ T = TypeVar("T")
 async def in_thread(work: Callable[[], T], arrived: Callable[[T], object] | None = None) -> T:
     """Run ``work`` on a daemon thread, and wait for what it returns or raises.
 
-    A daemon thread, because no call that hangs may keep the program from ending: who is cancelled while waiting leaves
-    it behind.
+    Daemon threads do not keep the program from ending while they hang. A caller that is cancelled
+    leaves the thread behind, and its result is dropped.
 
     Args:
         work: what blocks.
-        arrived: called on the event loop with the result, in the very callback in which it arrives there: before
-            anything that arrives later is handled, and whether or not somebody still waits.
+        arrived: called on the event loop with the result, in the callback in which it arrives:
+            before anything that arrives later is handled.
 
     """
     loop = asyncio.get_running_loop()
     future: asyncio.Future[T] = loop.create_future()
 
     def succeed(result: T) -> None:
+        if future.done():
+            return
         if arrived is not None:
             arrived(result)
-        if not future.done():
-            future.set_result(result)
+        future.set_result(result)
 
     def fail(error: BaseException) -> None:
         if not future.done():
             future.set_exception(error)
 
     def run() -> None:
-        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+        # A loop that is closed raises RuntimeError; then the program is ending.
+        with suppress(RuntimeError):
             try:
                 result = work()
-            except BaseException as error:  # whatever it is, it is the waiting side's
+            except BaseException as error:  # the caller handles it, whatever it is
                 loop.call_soon_threadsafe(fail, error)
             else:
                 loop.call_soon_threadsafe(succeed, result)
 
     threading.Thread(target=run, name="in_thread", daemon=True).start()
     return await future
+
+
+def after(seconds: float, work: Callable[[], object]) -> None:
+    """Run ``work`` on a daemon thread after so many seconds."""
+    timer = threading.Timer(seconds, work)
+    timer.daemon = True
+    timer.start()

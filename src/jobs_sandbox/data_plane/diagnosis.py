@@ -1,307 +1,322 @@
-"""What is wrong with the device's files, or with the way to its endpoint.
+"""Explains why the device SDK refused its settings, or could not connect.
 
-The device SDK says too little or too late (a server that is not trusted takes it 12 to 28 seconds), so one TLS
-handshake by the standard library finds the cause in milliseconds. Knows no SDK.
+The SDK says too little or too late (a server that is not trusted takes it 10 to 28 seconds). So
+after a failure the files are examined here, or the way to the endpoint with one TLS handshake of
+the standard library.
 """
 
 import asyncio
-import os
+import base64
 import re
 import socket
 import ssl
-import stat
-from collections.abc import Callable
-from typing import TypeVar
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from shlex import quote
 
 from jobs_sandbox.core.errors import StartError
 from jobs_sandbox.core.settings import Settings
 from jobs_sandbox.core.threads import in_thread
 
-T = TypeVar("T")
 _TIMEOUT = 2.0  # seconds, for each step of a diagnosis
-_LARGEST = (
-    2**23
-)  # bytes of a PEM file; the trust store of a whole system has a quarter of a million
-_PEM_LABEL = re.compile(rb"^-----BEGIN ([A-Z0-9 ]+)-----", re.MULTILINE)
-_NO_PAIR = (
-    "KEY_VALUES_MISMATCH",
-    "KEY_TYPE_MISMATCH",
-    "NO_CERTIFICATE_ASSIGNED",
-)  # the last: one RSA, the other EC
-_OUT_OF_DATE, _ANOTHER_NAME = (9, 10), (62, 64)  # OpenSSL's X509_V_ERR_…
-_ENCRYPTED = re.compile(
-    rb"^-----BEGIN (ENCRYPTED PRIVATE KEY|[A-Z ]*PRIVATE KEY-----\s+Proc-Type: *4, *ENCRYPTED)",
-    re.MULTILINE,
+_CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----(.*?)-----END CERTIFICATE-----", re.DOTALL)
+_NOT_A_PAIR = ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "NO_CERTIFICATE_ASSIGNED")
+# OpenSSL's X509_V_ERR_…
+_OUT_OF_DATE = (9, 10)
+_ANOTHER_NAME = (62, 64)
+_LOCAL = ("127.0.0.1", "localhost", "::1")
+_LOCAL_ENDED = "the --local that was to be joined has ended, and its files with it; or "
+_JOIN = "start it again with --local; there, `connection` prints how to join it."
+_NEW_PAIR = (
+    "`aws iot create-keys-and-certificate --certificate-pem-outfile … --private-key-outfile …` "
+    "writes a new pair."
 )
-_THIS_MACHINE = ("127.0.0.1", "localhost", "::1")
-_DAMAGED = "a file that was cut short or changed"
-_DESCRIBE_ENDPOINT = (
-    "`aws iot describe-endpoint --endpoint-type iot:Data-ATS` prints the endpoint of your account."
+# https://docs.aws.amazon.com/iot/latest/developerguide/protocols.html
+_CHECK_PORT = (
+    "check the host and --port: AWS IoT takes MQTT on 8883, and on 443, which fewer networks "
+    "block; MQTT does not use a proxy of HTTPS_PROXY."
 )
-_CHECK_PORT = "AWS IoT Core speaks MQTT over TLS on 8883; check the host and --port."
 
 
-def check_files(settings: Settings) -> str:
-    """Check certificate, key and trust store before anything is sent.
-
-    Returns:
-        A warning about the key file, or ``""``.
-
-    Raises:
-        StartError: a file is missing, unreadable or no PEM, or certificate and key do not belong together.
-
-    """
-    for role, path, wanted in (
+def explain_refusal(settings: Settings, error: str) -> StartError:
+    """Why the device SDK did not accept the settings; ``error`` is what it says."""
+    if "TRUST_STORE_NOT_FOUND" in error:
+        return StartError(
+            "this machine has no CA certificates to check the endpoint's certificate with",
+            cause="the system's CA store (often the package ca-certificates) is not installed",
+            next_step="install it, or name the CA with --ca-file: Amazon Root CA 1 for AWS IoT.",
+        )
+    files = [
         ("certificate", settings.cert, "CERTIFICATE"),
         ("private key", settings.key, "PRIVATE KEY"),
         ("CA", settings.ca_file, "CERTIFICATE"),
-    ):
-        if path is not None:
-            _check_pem(role, path, wanted, _read(role, path, settings.endpoint))
-    _check_pair(settings)
-    if os.stat(settings.key).st_mode & (stat.S_IRGRP | stat.S_IROTH):
-        return f"the private key {settings.key} can be read by other users of this machine; chmod 600 it."
-    return ""
+    ]
+    for role, path, label in files:
+        if path is not None and (problem := _file_problem(settings, role, path, label)):
+            return problem
+    # https://docs.aws.amazon.com/iot/latest/apireference/API_CreateCertificateFromCsr.html
+    return _pair_problem(settings) or StartError(
+        f"the device SDK cannot use the files, the endpoint {settings.endpoint!r} or the client "
+        f"id {settings.client_id!r}: {error}",
+        cause="a kind of key that its TLS library does not know (AWS IoT takes RSA keys of 2,048 "
+        "bits and more, and the curves P-256, P-384 and P-521), or characters that neither a host "
+        "name nor a client id can have",
+        next_step=f"check the endpoint and --client-id; {_NEW_PAIR}",
+    )
 
 
-def _read(role: str, path: str, endpoint: str) -> bytes:
+def _file_problem(settings: Settings, role: str, path: str, wanted: str) -> StartError | None:
+    """Why a PEM file cannot be used; all its labels must end in ``wanted``."""
     try:
-        if not stat.S_ISREG(
-            os.stat(path).st_mode
-        ):  # reading a pipe would wait, and leave nothing for the SDK
-            raise OSError("it is a folder, a pipe or a device")
-        with open(path, "rb") as file:
-            content = file.read(_LARGEST + 1)
-        if len(content) > _LARGEST:
-            raise OSError(f"it has more than {_LARGEST:,} bytes")
-        return content
+        text = Path(path).read_bytes().decode("latin-1")
     except OSError as error:
-        cause = "a mistyped path, or a file that belongs to someone else"
-        if isinstance(error, FileNotFoundError) and endpoint in _THIS_MACHINE:
-            cause = "the --local that was to be joined has probably ended, and its files with it; or a mistyped path"
-        raise StartError(
-            f"the {role} file {path} cannot be read: {error.strerror or error}",
+        cause = "a mistyped path, or a file that belongs to another user"
+        next_step = (
+            "check it with `ls -l`; the order of arguments is endpoint, certificate, key, region, "
+            "thing."
+        )
+        if settings.endpoint in _LOCAL:
+            cause, next_step = _LOCAL_ENDED + cause, f"{_JOIN} Or {next_step}"
+        return StartError(
+            f"the {role} file {path!r} cannot be read: {error.strerror}",
             cause=cause,
-            next_step="check it with `ls -l`; the order of arguments is endpoint, certificate, key, region, thing.",
-        ) from error
-
-
-def _check_pem(role: str, path: str, wanted: str, content: bytes) -> None:
-    labels = [label.decode() for label in _PEM_LABEL.findall(content)]
-    if not any(label.endswith(wanted) for label in labels):
-        holds = (
-            f"holds {labels[0]}, not {wanted}"
-            if labels
-            else "is no PEM file"
-            if content
-            else "is empty"
+            next_step=next_step,
         )
-        raise StartError(
-            f"the {role} file {path} {holds}",
-            cause="another file than the one meant (certificate and key swapped?), or DER instead of PEM",
-            next_step=f"give the file with a line that ends in {wanted}-----",
-        )
-    if wanted == "CERTIFICATE":
-        try:
-            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
-        except ssl.SSLError as error:
-            raise StartError(
-                f"the {role} file {path} is damaged",
-                cause=_DAMAGED,
-                next_step="get it again from where it came.",
-            ) from error
-    elif _ENCRYPTED.search(content):
-        raise StartError(
-            f"the private key {path} is encrypted",
-            cause="the device SDK cannot ask for its pass phrase",
-            next_step=f"decrypt a copy: openssl pkey -in {path} -out decrypted.key",
-        )
+    labels = re.findall("-----BEGIN ((?!EC PARAMETERS)[A-Z0-9 ]+)-----", text)
+    tool = "x509" if wanted == "CERTIFICATE" else "pkey"
+    checks = [
+        (
+            text.startswith(("\xff\xfe", "\xfe\xff")),
+            "is UTF-16 text",
+            "an editor, or > of PowerShell, wrote it",
+            f"convert it: iconv -f UTF-16 -t ASCII {quote(path)} > new.pem",
+        ),
+        (
+            "\\n" in text,
+            "has \\n in place of line ends",
+            "a piece of the JSON that `aws iot create-keys-and-certificate` prints",
+            "write the value alone to a file, with line ends: printf '%b' '<value>' > new.pem",
+        ),
+        (
+            text.startswith("0") and "\0" in text,
+            "is DER, not PEM",
+            "the binary form of a certificate or key, often named .der or .crt",
+            f"convert it: openssl {tool} -inform DER -in {quote(path)} -out new.pem",
+        ),
+        (
+            not labels,
+            "is not a PEM file" if text.strip() else "is empty",
+            "another file than the one meant, or the command that wrote it failed",
+            f"give the file with the line -----BEGIN … {wanted}-----",
+        ),
+        (
+            "OPENSSH PRIVATE KEY" in labels,
+            "is an OpenSSH key",
+            "a key in the form of ssh-keygen",
+            "give the key of the certificate; if this is it: ssh-keygen -p -m PEM -f <a copy>",
+        ),
+        (
+            not all(label.endswith(wanted) for label in labels),
+            f"contains {' and '.join(dict.fromkeys(labels))}, not {wanted} alone",
+            "certificate and key swapped, or both in one file",
+            "give each in a file of its own, in the order certificate, key.",
+        ),
+        (
+            re.search("ENCRYPTED PRIVATE KEY|4,ENCRYPTED", text),
+            "is encrypted",
+            "the device SDK cannot ask for the pass phrase",
+            f"decrypt a copy: openssl pkey -in {quote(path)} -out new.pem",
+        ),
+        (
+            text.count("-----END ") < text.count("-----BEGIN "),
+            "is damaged",
+            "a file that was cut short",
+            "get it again from where it came.",
+        ),
+    ]
+    for found, problem, cause, next_step in checks:
+        if found:
+            return StartError(
+                f"the {role} file {path!r} {problem}", cause=cause, next_step=next_step
+            )
+    return None
 
 
-def _check_pair(settings: Settings) -> None:
+def _pair_problem(settings: Settings) -> StartError | None:
+    """Why a certificate and a private key cannot be used together."""
+    cert, key = settings.cert, settings.key
     try:
-        _tls_context(settings)
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(cert, key)
     except ssl.SSLError as error:
-        if error.reason in _NO_PAIR:
-            what = f"the certificate {settings.cert} and the private key {settings.key} do not belong together"
-            cause = "files of two different certificates"
-        elif error.reason:
-            what = f"the certificate {settings.cert} cannot be used with its private key: {_words(error)}"
-            cause = "a kind of key or signature that is too weak or not known"
-        else:
-            what, cause = f"the private key file {settings.key} is damaged", _DAMAGED
-        todo = "use a pair that `aws iot create-keys-and-certificate` wrote."
-        raise StartError(what, cause=cause, next_step=todo) from error
+        problem, cause = "do not belong together", "files of two different pairs"
+        if error.reason not in _NOT_A_PAIR:
+            problem, cause = (
+                f"cannot be used: {error}",
+                "a damaged file, or a key that is too short",
+            )
+        elif len(_CERTIFICATE.findall(Path(cert).read_bytes())) > 1:
+            cause = "a chain in reverse order (the device's own certificate must be the first)"
+        return StartError(
+            f"the certificate {cert!r} and the private key {key!r} {problem}",
+            cause=cause,
+            next_step=f"`openssl x509 -in {quote(cert)} -noout -pubkey` and `openssl pkey -in "
+            f"{quote(key)} -pubout` must print the same. {_NEW_PAIR}",
+        )
+    return None
 
 
-def _tls_context(settings: Settings) -> ssl.SSLContext:
-    """The same trust and identity that the device connects with."""
-    context = ssl.SSLContext(
-        ssl.PROTOCOL_TLS_CLIENT
-    )  # not the default one: of late that is stricter than the SDK
-    if settings.ca_file is None:
-        context.load_default_certs()
-    else:
-        context.load_verify_locations(settings.ca_file)
-    context.load_cert_chain(settings.cert, settings.key)
-    return context
-
-
-async def explain_connection(settings: Settings, sdk_word: str) -> StartError:
-    """Why the MQTT endpoint cannot be used, found with one TLS handshake.
+async def explain_connection(settings: Settings, error: str) -> StartError:
+    """Why the MQTT endpoint cannot be used.
 
     Args:
         settings: where to connect, and with what.
-        sdk_word: what the SDK said, for the cases in which the handshake shows nothing wrong; ``""``: nothing in time.
+        error: what the SDK says; ``""`` if it said nothing in time.
 
     """
     address = (settings.endpoint, settings.port)
-    where = f"{settings.endpoint}:{settings.port}"
     try:
-        await _in_time(lambda: socket.getaddrinfo(*address))
-    except (OSError, UnicodeError) as error:
+        # The outer timeout bounds the resolver, and a host of many addresses.
+        async with asyncio.timeout(_TIMEOUT * 2):
+            connection = await in_thread(lambda: socket.create_connection(address, _TIMEOUT))
+    except (socket.gaierror, UnicodeError) as failure:
         return StartError(
-            f"the endpoint {settings.endpoint} does not resolve: {_words(error)}",
-            cause="a mistyped name, a URL or host:port instead of a bare host name, or no network",
-            next_step=_DESCRIBE_ENDPOINT,
+            f"the endpoint {settings.endpoint!r} does not resolve: {failure}",
+            cause="a mistyped name, a URL, a port or a blank where the host name alone is needed; "
+            "or no network",
+            next_step=_right_endpoint(settings),
         )
-    try:
-        connection = await _in_time(lambda: socket.create_connection(address, _TIMEOUT))
-    except OSError as error:
-        return _unreachable(settings, where, error)
+    except OSError as failure:
+        cause = "a wrong host or --port, an endpoint that does not run, or a firewall in between"
+        next_step = _CHECK_PORT
+        if settings.endpoint in _LOCAL:
+            cause, next_step = _LOCAL_ENDED + cause, f"{_JOIN} Or {next_step}"
+        return StartError(
+            f"{settings.endpoint}:{settings.port} cannot be reached: {str(failure) or 'no answer'}",
+            cause=cause,
+            next_step=next_step,
+        )
     with connection:
-        return await in_thread(lambda: _explain_tls(settings, connection, where, sdk_word))
+        return await in_thread(lambda: _explain_tls(settings, connection, error))
 
 
-async def _in_time(work: Callable[[], T]) -> T:
-    """Bound what has no bound of its own: a resolver that is gone, a host of many addresses."""
-    async with asyncio.timeout(_TIMEOUT):
-        return await in_thread(work)
-
-
-def _unreachable(settings: Settings, where: str, error: OSError) -> StartError:
-    cause = "a wrong host or --port, an endpoint that is not running, or a firewall in between"
-    if not isinstance(error, ConnectionRefusedError):
-        return StartError(
-            f"{where} cannot be reached: {_words(error)}", cause=cause, next_step=_CHECK_PORT
-        )
-    if settings.endpoint in _THIS_MACHINE:
-        cause = "the --local that was to be joined has probably ended; or a wrong host or --port"
-    return StartError(
-        f"nothing listens on {where}: {_words(error)}", cause=cause, next_step=_CHECK_PORT
-    )
-
-
-def _explain_tls(
-    settings: Settings, connection: socket.socket, where: str, sdk_word: str
-) -> StartError:
-    connected = False
+def _explain_tls(settings: Settings, connection: socket.socket, error: str) -> StartError:
+    where = f"{settings.endpoint}:{settings.port}"
+    agreed = accepted = False
     try:
-        with _tls_context(settings).wrap_socket(
-            connection, server_hostname=settings.endpoint
-        ) as tls:
-            connected = True
-            tls.recv(
-                1
-            )  # TLS 1.3 refuses a client certificate after the handshake; an accepted one: silence
-    except ssl.SSLCertVerificationError as error:
-        return _server_refused(settings, error)
-    except OSError as error:
-        reason = _words(error)
-        if not connected and "certificate" not in reason and "unknown ca" not in reason:
+        context = _tls_context(settings)
+        with context.wrap_socket(connection, server_hostname=settings.endpoint) as tls:
+            agreed = True
+            # In TLS 1.3, a server refuses a client certificate after the handshake.
+            tls.recv(1)
+    except ssl.SSLCertVerificationError as failure:
+        return _server_refused(settings, failure)
+    except OSError as failure:
+        accepted = agreed and isinstance(failure, TimeoutError)
+        if not agreed and not re.search("certificate|unknown ca", str(failure)):
             return StartError(
-                f"{where} does not complete a TLS handshake: {reason}",
-                cause="a service without TLS, or with one too old, or something in between that cuts it off",
-                next_step=_CHECK_PORT,
+                f"{where} does not complete a TLS handshake: {failure}",
+                cause="a service without TLS, or something in between that intercepts it",
+                next_step=f"{_CHECK_PORT} {_right_endpoint(settings)}",
             )
-        if not isinstance(error, TimeoutError):
-            return _client_refused(
-                settings, f"{where} refused the client certificate {settings.cert}: {reason}"
-            )
-    if "HANGUP" in sdk_word or "CLOSED" in sdk_word:
-        return _client_refused(
-            settings, f"{where} hung up on the client certificate {settings.cert} ({sdk_word})"
+        if not accepted:
+            return _client_refused(settings, str(failure))
+    if "HANGUP" in error or ("CLOSED" in error and not accepted):
+        return _client_refused(settings, error)
+    if "TIMEOUT" in error or not error:
+        return StartError(
+            f"{where} speaks TLS, but did not answer MQTT within {settings.timeout:g} s",
+            cause="a slow or lossy network, or an endpoint that is not an MQTT broker",
+            next_step=f"try a larger --timeout; {_CHECK_PORT}",
         )
-    if "TIMEOUT" in sdk_word or not sdk_word:
-        what = f"{where} speaks TLS, but did not answer the MQTT connection within {settings.timeout:g} s"
-        cause = "a slow or lossy network, or an endpoint that is no MQTT broker"
-        return StartError(what, cause=cause, next_step=f"try a larger --timeout; {_CHECK_PORT}")
     return StartError(
-        f"{where} speaks TLS, but not as AWS IoT does: {sdk_word}",
-        cause="an endpoint that is no MQTT 5 broker, or does not ask for a client certificate",
-        next_step=_DESCRIBE_ENDPOINT,
+        f"{where} speaks TLS, but the device SDK cannot connect: {error}",
+        cause="an endpoint that is not an MQTT 5 broker, does not accept the client certificate, "
+        "or has a certificate that the SDK's TLS library does not know, such as Ed25519",
+        next_step="give a server of your own a certificate with an RSA or P-256 key. "
+        f"{_right_endpoint(settings)}",
     )
+
+
+def _tls_context(settings: Settings) -> ssl.SSLContext:
+    """The trust and identity of the device."""
+    # The default context is stricter than the SDK since Python 3.13.
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    if settings.ca_file is None:
+        context.load_default_certs()
+    else:
+        certificates = _CERTIFICATE.findall(Path(settings.ca_file).read_bytes())
+        # A pipe can be read only once, and the SDK has done it.
+        with suppress(ValueError):
+            context.load_verify_locations(cadata=b"".join(map(base64.b64decode, certificates)))
+    # The SDK reads some forms of PEM that OpenSSL does not.
+    with suppress(ssl.SSLError):
+        context.load_cert_chain(settings.cert, settings.key)
+    return context
 
 
 def _server_refused(settings: Settings, error: ssl.SSLCertVerificationError) -> StartError:
-    reason = error.verify_message.rstrip(".")
+    """The device does not accept the server's certificate."""
+    problem = "trusted"
+    cause = "its CA is not in the trust store, or something in between intercepts TLS"
+    next_step = "name the CA with --ca-file: Amazon Root CA 1 for the ATS endpoint of AWS IoT."
     if error.verify_code in _ANOTHER_NAME:
-        return StartError(
-            f"the server's certificate is not for {settings.endpoint}: {reason}",
-            cause="an IP address or another name where the certificate's own name is needed",
-            next_step=_DESCRIBE_ENDPOINT,
+        problem = f"for {settings.endpoint!r}"
+        cause = "another name, or an IP address, where the name in the certificate is needed"
+        next_step = _right_endpoint(settings)
+    elif error.verify_code in _OUT_OF_DATE:
+        problem = "valid now"
+        cause = (
+            f"this machine's clock is wrong (it says {datetime.now(UTC):%Y-%m-%d}), or the "
+            "certificate was not renewed"
         )
-    if error.verify_code in _OUT_OF_DATE:
-        return StartError(
-            f"the server's certificate is out of date: {reason}",
-            cause="the clock of this machine is wrong, or the certificate was not renewed",
-            next_step="check the clock with `date`; if it is right, ask whoever runs the server.",
-        )
+        next_step = "set the clock; if it is right, ask the operator of the server."
     return StartError(
-        f"the server's certificate is not trusted: {reason}",
-        cause="its CA is not in the trust store, or something in between intercepts TLS",
-        next_step="name the CA with --ca-file; for AWS IoT Core use the ATS endpoint and Amazon Root CA 1.",
+        f"the server's certificate is not {problem}: {error.verify_message}",
+        cause=cause,
+        next_step=next_step,
     )
 
 
-def _client_refused(settings: Settings, what: str) -> StartError:
-    if problem := _out_of_date(settings):
-        return StartError(
-            what,
-            cause=f"{problem}, by the clock of this machine",
-            next_step="check the clock with `date`; if it is right, `aws iot create-keys-and-certificate` makes a new "
-            "pair.",
-        )
+def _client_refused(settings: Settings, reason: str) -> StartError:
+    """The server does not accept the device's certificate."""
+    cause = (
+        "the certificate is not registered in this account and region, not ACTIVE, or has no "
+        "policy that allows iot:Connect"
+    )
+    next_step = (
+        "`aws iot describe-certificate` shows its status, `aws iot list-attached-policies` its "
+        f"policies, `openssl x509 -in {quote(settings.cert)} -noout -dates` its dates."
+    )
+    # Only the [local] extra brings this library; its oldest versions lack the attributes.
+    with suppress(ImportError, AttributeError, ValueError):
+        from cryptography import x509
+
+        certificate = x509.load_pem_x509_certificate(Path(settings.cert).read_bytes())
+        begin, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+        now = datetime.now(UTC)
+        if not begin <= now <= end:
+            cause = (
+                f"it is valid from {begin:%Y-%m-%d} to {end:%Y-%m-%d}, and this machine's clock "
+                f"says {now:%Y-%m-%d}"
+            )
+            next_step = f"set the clock; if it is right: {_NEW_PAIR}"
     return StartError(
-        what,
-        cause="the certificate is not registered in this account and region, not ACTIVE, or has no policy that "
-        "allows iot:Connect",
-        next_step="`aws iot describe-certificate` shows its status, `aws iot list-attached-policies` its policies; "
-        "attach policies/device-policy.json, filled in.",
+        f"{settings.endpoint}:{settings.port} refused the client certificate {settings.cert!r}: "
+        f"{reason}",
+        cause=cause,
+        next_step=next_step,
     )
 
 
-def _out_of_date(settings: Settings) -> str:
-    """``"certificate has expired"`` or the like, or ``""``.
-
-    The standard library looks at a certificate's dates in a handshake only: in this one, in memory, the device is the
-    server, and its certificate the only one that is trusted.
-    """
-    device, judge = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    device.load_cert_chain(settings.cert, settings.key)
-    judge.load_verify_locations(settings.cert)
-    judge.check_hostname = False
-    judge.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
-    to_judge, to_device = ssl.MemoryBIO(), ssl.MemoryBIO()
-    asking, answering = (
-        judge.wrap_bio(to_judge, to_device),
-        device.wrap_bio(to_device, to_judge, server_side=True),
+def _right_endpoint(settings: Settings) -> str:
+    """Where to find the right endpoint: of an emulator, not in its DescribeEndpoint."""
+    if settings.endpoint_url or re.search("localhost|localstack|127.0.0.1", settings.endpoint):
+        return (
+            "For an emulator, give the host that it runs on, such as localhost, and with --port "
+            "its MQTT port, often 8883; its DescribeEndpoint may print the HTTP port."
+        )
+    return (
+        "`aws iot describe-endpoint --endpoint-type iot:Data-ATS` prints the endpoint of your "
+        "account."
     )
-    for side in (asking, answering, asking):
-        try:
-            side.do_handshake()
-        except ssl.SSLError as error:  # at first, that it waits for the other side
-            if (
-                isinstance(error, ssl.SSLCertVerificationError)
-                and error.verify_code in _OUT_OF_DATE
-            ):
-                return f"the {error.verify_message}"
-    return ""
-
-
-def _words(error: Exception) -> str:
-    """What went wrong, as briefly as the library can say it."""
-    if isinstance(error, TimeoutError):
-        return f"no answer within {_TIMEOUT:g} s"
-    reason = error.reason if isinstance(error, ssl.SSLError) else getattr(error, "strerror", None)
-    return str(reason or error).replace("_", " ").lower()

@@ -1,131 +1,111 @@
-"""What the device SDK's errors mean, in words: what happened, the likely cause, the next step. Keeps no state."""
+"""The device SDK's errors in plain words: what happened, the likely cause, the next step."""
 
 from typing import Any
 
 from awscrt import mqtt5
 
+from jobs_sandbox.core.blocks import TOPICS
 from jobs_sandbox.core.errors import RequestFailed, StartError
-from jobs_sandbox.core.settings import Settings
 
-_ATTACH = (
-    "allow it in a policy of the certificate (with --local, in the FILE of --policy); policies/device-policy.json has "
-    "all that this program needs."
+_ALLOW = (
+    "allow it in a policy of the certificate (with --local, in the FILE of --policy); "
+    "policies/device-policy.json has all that this program needs."
 )
-_RECONNECTING = (
-    "repeat this when it has reconnected, which it goes on trying. If it never does: the network is down, or the "
-    "endpoint was a --local that has ended; start that again."
-)
-_HINTS = {
-    mqtt5.DisconnectReasonCode.SESSION_TAKEN_OVER: "another client connected with the same client id: ",
-    mqtt5.DisconnectReasonCode.SERVER_SHUTTING_DOWN: "the endpoint is shutting down: ",
-}
 
 
-def error_name(error: Any) -> str:
-    """The SDK's name of an error; it gives a few as Python's own exceptions, which have none."""
-    return str(getattr(error, "name", type(error).__name__))
+def jobs_topic(thing: str, title: str) -> str:
+    """The topic of a thing's request or event of this title, with ``*`` for the job id."""
+    return f"$aws/things/{thing}/jobs/{TOPICS[title]}"
 
 
 def connection_cause(error: Any, packet: Any) -> str:
-    """Why a connection ended or failed: in the words of the broker's CONNACK or DISCONNECT, or else in the SDK's."""
+    """Why a connection ended or failed: the words of the broker's packet, or else the SDK's."""
+    # The SDK gives None for a code that it does not know.
     code = packet and packet.reason_code
-    # The SDK gives None for a code that it does not know as well; and a CONNACK of success is what it did not like.
-    if code is None or code is mqtt5.ConnectReasonCode.SUCCESS:
-        return f"{getattr(error, 'message', error)} ({error_name(error)})"
-    words = " ".join((packet.reason_string or "").split())
-    return f"{_HINTS.get(code, '')}{code.name} ({code:d}){words and ': '}{words}"
+    if code is None:
+        return str(error)
+    cause = f"{code.name} ({code:d})"
+    if packet.reason_string:
+        cause += f": {' '.join(packet.reason_string.split())}"
+    if code == mqtt5.DisconnectReasonCode.SESSION_TAKEN_OVER:
+        cause += ": another client connected with the same client id"
+    return cause
 
 
-def not_built(settings: Settings, error: Exception) -> StartError:
-    """The SDK did not take what it was to connect with, though the files are sound (see `diagnosis.check_files`)."""
-    if "TRUST_STORE_NOT_FOUND" in str(error):
-        return StartError(
-            "this machine has no CA certificates to check the endpoint's certificate with",
-            cause="the system's CA store (the package ca-certificates, on most Linux systems) is not installed",
-            next_step="install it, or name the CA with --ca-file: Amazon Root CA 1 for AWS IoT Core.",
-        )
-    if "CONNECT_OPTIONS_VALIDATION" in str(error):
-        return StartError(
-            f"MQTT does not allow the client id {settings.client_id}",
-            cause="control characters, or others that stand for none",
-            next_step="name another with --client-id: letters, digits, - and _ are safe.",
-        )
-    return StartError(
-        f"the device SDK cannot use the certificate, key or endpoint: {error}",
-        cause="a kind of key or certificate that its TLS library does not know, or no host name",
-        next_step="use the files that `aws iot create-keys-and-certificate` wrote.",
-    )
-
-
-def not_connected(settings: Settings, error: Any, connack: Any) -> StartError:
+def not_connected(client_id: str, connack: Any) -> StartError:
     """The endpoint answered the first connection with a CONNACK that ended it."""
-    cause = connection_cause(error, connack)
-    if connack.reason_code == mqtt5.ConnectReasonCode.SUCCESS:
-        return StartError(
-            f"the endpoint accepted the connection, but not as MQTT 5 demands: {cause}",
-            cause="it resumed an old session of this client id, though a new one was asked for",
-            next_step="try another --client-id; AWS IoT Core does not do that.",
-        )
+    cause = "the endpoint is busy or limits connections, or does not take this client id"
+    next_step = "try again in a moment, or with another --client-id."
     if connack.reason_code == mqtt5.ConnectReasonCode.NOT_AUTHORIZED:
-        return StartError(
-            f"the endpoint refused the connection: {cause}",
-            cause=f"no policy of the certificate allows iot:Connect on client/{settings.client_id}, or the "
-            "certificate is not ACTIVE",
-            next_step="attach policies/device-policy.json, filled in, or name a client id that your policy allows with "
-            "--client-id.",
+        cause = f"no policy of the certificate allows iot:Connect on client/{client_id}"
+        next_step = (
+            "attach policies/device-policy.json, filled in, or name a client id that your policy "
+            "allows with --client-id."
         )
     return StartError(
-        f"the endpoint refused the connection: {cause}",
-        cause="the endpoint is busy or limits connections, or it does not take this client id",
-        next_step="try again in a moment, or with another --client-id.",
+        f"the endpoint refused the connection: {connection_cause(None, connack)}",
+        cause=cause,
+        next_step=next_step,
     )
 
 
-def stream_refused(title: str, topic: str, error: Any) -> StartError:
+def stream_refused(thing: str, title: str, error: Any) -> StartError:
     """The broker refused a stream's subscription."""
     return StartError(
-        f"the {title} stream was refused its subscription ({error_name(error)})",
-        cause=f"no policy of the certificate allows iot:Subscribe on topicfilter/{topic}",
-        next_step=_ATTACH,
+        f"the {title} stream was refused its subscription ({error.name})",
+        cause="no policy of the certificate allows iot:Subscribe on "
+        f"topicfilter/{jobs_topic(thing, title)}",
+        next_step=_ALLOW,
     )
 
 
-def unanswered(topic: str, seconds: float, broken: str) -> RequestFailed:
+def unanswered(topic: str, seconds: float, trouble: str) -> RequestFailed:
     """No answer to a request in time.
 
     Args:
         topic: the request's, with ``*`` for the job id.
-        seconds: how long it was waited for.
-        broken: what is or was wrong with the connection meanwhile, or ``""``.
+        seconds: the time since it was sent.
+        trouble: what was wrong with the connection meanwhile, or ``""``.
 
     """
-    message = f"no answer within {seconds:g} s"
-    if broken:
-        return RequestFailed(message, cause=broken, next_step=_RECONNECTING, uncertain=True)
-    # AWS IoT answers a publish or a subscription that it refuses; a message that the device may not have, it drops.
+    # AWS IoT answers a publish or subscription that a policy does not allow, but drops without a
+    # word a message that the device may not receive.
+    cause = (
+        "a slow network or service; or no policy of the certificate allows iot:Receive on "
+        f"topic/{topic}/* (the answer)"
+    )
+    next_step = (
+        "try again; if it stays, compare the certificate's policy with policies/device-policy.json."
+    )
+    if trouble:
+        cause = trouble
+        next_step = (
+            "repeat this after the reconnect, which is tried until it succeeds. If it never does: "
+            "the network is down, or the endpoint was a --local that has ended; start that again."
+        )
     return RequestFailed(
-        message,
-        cause="a slow network or service; or no policy of the certificate allows iot:Receive on "
-        f"topic/{topic}/* (the answer)",
-        next_step="try again; if it stays, compare the certificate's policy with policies/device-policy.json.",
-        uncertain=True,
+        f"no answer within {seconds:g} s", cause=cause, next_step=next_step, uncertain=True
     )
 
 
-def request_failed(topic: str, error: Any, seconds: float, broken: str) -> RequestFailed:
-    """What the SDK's error of a request means; the arguments are those of `unanswered`."""
-    name = error.name.removeprefix("AWS_ERROR_MQTT_REQUEST_RESPONSE_")
-    if name == "TIMEOUT":
-        return unanswered(topic, seconds, broken)
-    if broken:
-        message = f"the request failed with the connection: {error.name}"
-        return RequestFailed(message, cause=broken, next_step=_RECONNECTING, uncertain=True)
-    # The SDK keeps the reason codes of PUBACK and SUBACK to itself; that of a policy is by far the most frequent.
+def request_failed(topic: str, error: Any, seconds: float, trouble: str) -> RequestFailed:
+    """What the SDK's error of a request means; the other arguments are those of `unanswered`."""
+    no_answer = unanswered(topic, round(seconds), trouble)
+    if error.name == "AWS_ERROR_MQTT_REQUEST_RESPONSE_TIMEOUT":
+        return no_answer
+    if trouble:
+        return no_answer.replace(message=f"the request failed: {error.name}")
+    # The SDK hides the reason codes of PUBACK and SUBACK; most often, a policy is the reason.
     missing = {
-        "PUBLISH_FAILURE": f"iot:Publish on topic/{topic}",
-        "SUBSCRIBE_FAILURE": f"iot:Subscribe on topicfilter/{topic}/*",
-    }.get(name)
-    if not missing:
-        return RequestFailed(f"the request failed: {error.name}: {error.message}", uncertain=True)
-    cause = f"no policy of the certificate allows {missing}"
-    return RequestFailed(f"the request was refused ({error.name})", cause=cause, next_step=_ATTACH)
+        "AWS_ERROR_MQTT_REQUEST_RESPONSE_PUBLISH_FAILURE": f"iot:Publish on topic/{topic}",
+        "AWS_ERROR_MQTT_REQUEST_RESPONSE_SUBSCRIBE_FAILURE": (
+            f"iot:Subscribe on topicfilter/{topic}/*"
+        ),
+    }.get(error.name)
+    if missing is None:
+        return RequestFailed(f"the request failed: {error}", uncertain=True)
+    return RequestFailed(
+        f"the request was refused ({error.name})",
+        cause=f"no policy of the certificate allows {missing}",
+        next_step=_ALLOW,
+    )

@@ -1,4 +1,4 @@
-"""The bytes of a message → a Block: the service's own JSON, checked against the device SDK's model."""
+"""Makes blocks of messages: the service's own JSON, checked against the device SDK's models."""
 
 from typing import Any
 
@@ -25,8 +25,8 @@ _MODELS = {
     UPDATE: iotjobs.UpdateJobExecutionResponse,
     REJECTED: iotjobs.V2ErrorResponse,
 }
-# The fields around a job document are shown as null where they are absent, as the Swift sample shows them; the job
-# document itself is not.
+# The fields that are shown as null where they are absent, as the Swift sample shows them. The job
+# document is not among them.
 _EXECUTION = (
     "executionNumber",
     "jobId",
@@ -42,29 +42,21 @@ _UPDATE = ("clientToken", "executionState", "timestamp")
 
 
 def to_block(title: str, payload: bytes) -> Block:
-    """What a message says, as a block of this title; it never raises.
+    """A block of this title with the content of a message; it never raises.
 
-    What is not as AWS IoT Jobs documents it is shown all the same, with a note that says why: as JSON if it is a JSON
-    object, else as it came (https://docs.aws.amazon.com/iot/latest/developerguide/jobs-mqtt-api.html).
+    A message that is not as AWS IoT Jobs documents it
+    (https://docs.aws.amazon.com/iot/latest/developerguide/jobs-mqtt-api.html) gets a note that
+    says why. Its block has the JSON if it is a JSON object, else only the bytes.
     """
     body = None
     try:
-        body = parse_json(payload, strict=False)
+        body = parse_json(payload)
         _MODELS[title].from_payload(body)
-    except Exception as error:  # whatever the network sent and the model makes of it
+    # The models raise errors of many types.
+    except Exception as error:
         note = f"not what AWS IoT Jobs documents: {type(error).__name__}: {error}"
         return Block(title, body if isinstance(body, dict) else None, payload, note)
     return Block(title, _sorted(_with_nulls(title, body)), payload)
-
-
-def client_token(payload: bytes) -> str | None:
-    """The client token in an answer; None where it is missing or unreadable."""
-    try:
-        body = parse_json(payload, strict=False)
-    except ValueError:
-        return None
-    token = body.get("clientToken") if isinstance(body, dict) else None
-    return token if isinstance(token, str) else None
 
 
 def _with_nulls(title: str, body: dict[str, Any]) -> dict[str, Any]:
@@ -76,7 +68,7 @@ def _with_nulls(title: str, body: dict[str, Any]) -> dict[str, Any]:
 
 
 def _sorted(value: Any) -> Any:
-    """The same JSON with its keys in alphabetical order, at every level but within a job document."""
+    """The same JSON with its keys in alphabetical order, except within a job document."""
     if isinstance(value, dict):
         return {
             key: value[key] if key == "jobDocument" else _sorted(value[key])

@@ -1,86 +1,84 @@
-"""The two streams of events: their subscriptions, at the start and after a reconnect. The events come another way."""
+"""The subscriptions of the two streams of events, at the start and after a reconnect."""
 
 import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from awscrt.mqtt_request_response import SubscriptionStatusEventType
+from awscrt.mqtt_request_response import SubscriptionStatusEventType as Status
 from awsiot import ServiceStreamOptions, iotjobs
 
-from jobs_sandbox.core.blocks import CHANGED, EVENTS, NEXT_CHANGED, TOPICS
+from jobs_sandbox.core.blocks import CHANGED, EVENTS, NEXT_CHANGED
 from jobs_sandbox.core.errors import StartError
-from jobs_sandbox.core.settings import Settings
-from jobs_sandbox.data_plane.connection_log import Connection
 from jobs_sandbox.data_plane.failures import stream_refused
 
 
 class Streams:
-    """Opens the streams, and opens again those that were refused; the SDK keeps the others subscribed."""
+    """Opens both streams, and after a reconnect opens again a stream that was refused.
+
+    The SDK itself subscribes again when the broker has not kept the session: the status of each
+    stream is then first "lost" and later "established". Only then, and while a stream was
+    refused, can events have been missed; so ``catch_up`` is called when the streams have their
+    subscriptions again. A broker that has kept the session delivers the QoS 1 messages of the
+    meantime itself
+    (https://docs.aws.amazon.com/iot/latest/developerguide/mqtt.html#mqtt-persistent-sessions).
+
+    Args:
+        jobs: the SDK's IotJobsClientV2.
+        thing: the thing's name.
+        warn: called with a warning for the user.
+        catch_up: called when events may have been missed.
+        on_loop: makes a callback for the SDK of a function that is to run on the event loop.
+
+    """
 
     def __init__(
         self,
         jobs: Any,
-        settings: Settings,
-        connection: Connection,
+        thing: str,
         warn: Callable[[str], None],
-        *,
         catch_up: Callable[[], None],
-        on_loop: Callable[[Callable[..., None]], Callable[..., None]],
+        on_loop: Callable[..., Any],
     ) -> None:
-        self._settings = settings
-        self._connection = connection
+        self._thing = thing
         self._warn = warn
         self._catch_up = catch_up
         self._on_status = on_loop(self._status_changed)
         self._create = {
             CHANGED: (
                 jobs.create_job_executions_changed_stream,
-                iotjobs.JobExecutionsChangedSubscriptionRequest,
+                iotjobs.JobExecutionsChangedSubscriptionRequest(thing_name=thing),
             ),
             NEXT_CHANGED: (
                 jobs.create_next_job_execution_changed_stream,
-                iotjobs.NextJobExecutionChangedSubscriptionRequest,
+                iotjobs.NextJobExecutionChangedSubscriptionRequest(thing_name=thing),
             ),
         }
-        self._streams: dict[
-            str, Any
-        ] = {}  # a stream that nobody references is collected and goes silent
-        loop = asyncio.get_running_loop()
-        # How each first subscription ended: its refusal, or None.
-        self._first: dict[str, asyncio.Future[StartError | None]] = {
-            title: loop.create_future() for title in EVENTS
-        }
-        self._resubscribing: set[str] = set()
+        # The SDK closes a stream that nobody references.
+        self._streams: dict[str, Any] = {}
+        self._unsubscribed = set(EVENTS)
+        self._opened = False
+        # During the start: the refusal of a subscription, or None when one is established.
+        self._outcomes: asyncio.Queue[StartError | None] = asyncio.Queue()
 
-    async def open(self, seconds: float) -> None:
+    async def open(self) -> None:
         """Open both streams, and wait until both subscriptions are established.
 
         Raises:
-            StartError: one was refused, or not established within so many seconds.
+            StartError: one was refused.
 
         """
         for title in EVENTS:
             self._open(title)
-        await asyncio.wait(self._first.values(), timeout=seconds)
-        for title, first in self._first.items():
-            if not first.done():
-                raise StartError(
-                    f"the {title} stream has no subscription after {self._settings.timeout:g} s",
-                    cause=self._connection.broken_since(0) or "a slow network",
-                    next_step="try again with a larger --timeout.",
-                )
-            if refusal := first.result():
+        while not self._opened:
+            if refusal := await self._outcomes.get():
                 raise refusal
+            self._opened = not self._unsubscribed
 
-    def reconnected(self, *, session_present: bool) -> None:
-        """The connection is back: catch up, at once or when there are subscriptions again."""
-        for title, first in self._first.items():
-            if first.done() and title not in self._streams:  # it was refused
+    def reconnected(self) -> None:
+        """Open the streams that were refused."""
+        for title in EVENTS:
+            if self._opened and title not in self._streams:
                 self._open(title)
-        if session_present:
-            self._catch_up()
-        else:
-            self._resubscribing = set(EVENTS)
 
     def _open(self, title: str) -> None:
         create, request = self._create[title]
@@ -89,32 +87,30 @@ class Streams:
             subscription_status_listener=lambda status: self._on_status(title, status),
             deserialization_failure_listener=_ignore,
         )
-        self._streams[title] = create(request(thing_name=self._settings.thing), options)
+        self._streams[title] = create(request, options)
         self._streams[title].open()
 
     def _status_changed(self, title: str, status: Any) -> None:
-        if status.type == SubscriptionStatusEventType.SUBSCRIPTION_LOST:
-            return  # for the moment: this is told with the connection
+        if status.type == Status.SUBSCRIPTION_LOST:
+            self._unsubscribed.add(title)
+            return
         refusal = None
-        if status.type == SubscriptionStatusEventType.SUBSCRIPTION_HALTED:
-            refusal = self._refused(title, status.error)
-        if not self._first[title].done():
-            self._first[title].set_result(refusal)
-        elif refusal:
+        if status.type == Status.SUBSCRIPTION_HALTED:
+            del self._streams[title]
+            refusal = stream_refused(self._thing, title, status.error)
+        else:
+            self._unsubscribed.discard(title)
+        if not self._opened:
+            self._outcomes.put_nowait(refusal)
+            return
+        if refusal:
             self._warn(
-                f"{refusal.message}: {refusal.cause}; its events are not shown until the next reconnect succeeds"
+                f"{refusal.message}: {refusal.cause}; its events are not shown until the next "
+                "reconnect succeeds"
             )
-        if title in self._resubscribing:
-            self._resubscribing.discard(title)
-            if not self._resubscribing:
-                self._catch_up()
-
-    def _refused(self, title: str, error: Any) -> StartError:
-        self._streams.pop(title, None)
-        return stream_refused(
-            title, f"$aws/things/{self._settings.thing}/jobs/{TOPICS[title]}", error
-        )
+        if not self._unsubscribed & self._streams.keys():
+            self._catch_up()
 
 
 def _ignore(_: object) -> None:
-    """Every message, readable or not, is seen by the MQTT client's own callback, with its bytes."""
+    """Every message is seen by the MQTT client's own callback, with its bytes."""

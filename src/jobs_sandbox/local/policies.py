@@ -1,6 +1,8 @@
-"""The policies that the embedded AWS IoT enforces: the shipped ones, or a device policy of the user's."""
+"""The policies that the embedded AWS IoT enforces: the shipped ones, or the user's."""
 
 import json
+import os
+import stat
 from importlib.resources import files
 from pathlib import Path
 
@@ -8,10 +10,11 @@ from jobs_sandbox.core.errors import StartError
 from jobs_sandbox.core.text import parse_json
 from jobs_sandbox.local import ACCOUNT, REGION
 
-LONGEST = (
-    2048  # characters without blanks, as AWS counts: "Policy document size", AWS IoT Core quotas
-)
-_LARGEST = 1_000_000  # bytes of a file with a policy; blanks do not count as its length
+LONGEST = 2048
+"""Characters in a policy document, without blanks ("Policy document size", AWS IoT Core quotas)."""
+
+# Bytes of a policy file, whatever blanks are in it.
+_LARGEST_FILE = 100_000
 
 
 def shipped_policy(name: str) -> str:
@@ -30,37 +33,57 @@ def fill_in(policy: str, *, thing: str, region: str = REGION, account: str = ACC
     )
 
 
+def device_policy_for(thing: str, policy: str | None) -> str:
+    """A device policy, or the shipped one, filled in for a thing.
+
+    Raises:
+        StartError: AWS IoT would refuse it.
+
+    """
+    shipped = shipped_policy("device-policy")
+    text = fill_in(policy or shipped, thing=thing)
+    if not policy and (excess := _length(text) - LONGEST) > 0:
+        longest = len(thing) - -(-excess // shipped.count("<thingname>"))
+        raise StartError(
+            f"the thing name is too long for the shipped device policy: {len(thing)} characters",
+            cause=f"the policy names the thing {shipped.count('<thingname>')} times, "
+            f"and may have {LONGEST:,} characters",
+            next_step=f"a name of at most {longest} characters, or a shorter policy with --policy.",
+        )
+    if flaw := policy_flaw(text):
+        raise unusable(flaw)
+    return text
+
+
 def read_policy(path: str) -> str:
     """The device policy in a file, with its placeholders.
 
     Raises:
-        StartError: it cannot be read, or is no text of a sensible size.
+        StartError: it cannot be read, or does not hold text of a sensible size.
 
     """
     try:
+        # Checked before it is opened: to open a named pipe may take for ever.
+        status = os.stat(path)
+        if stat.S_ISFIFO(status.st_mode) or stat.S_ISCHR(status.st_mode):
+            raise _unreadable(path, "it is a pipe or a device, not a file")
         with open(path, "rb") as file:
-            content = file.read(_LARGEST + 1)
-        if len(content) > _LARGEST:
-            raise unusable(f"{path} has more than {_LARGEST:,} bytes")
+            content = file.read(_LARGEST_FILE + 1)
+        if len(content) > _LARGEST_FILE:
+            raise _unreadable(path, f"it has more than {_LARGEST_FILE:,} bytes")
         return content.decode()
     except OSError as error:
-        raise StartError(
-            f"the device policy {path!r} cannot be read: {error.strerror}",
-            next_step="check the path after --policy.",
-        ) from error
+        raise _unreadable(path, error.strerror) from error
     except UnicodeDecodeError as error:
-        raise unusable(f"{path} is not UTF-8: {error.reason} at byte {error.start}") from error
+        reason = f"it is not UTF-8: {error.reason} at byte {error.start}"
+        raise _unreadable(path, reason) from error
 
 
-def check_device_policy(policy: str) -> None:
-    """Check what AWS IoT checks when a device policy is created (CreatePolicy), as far as that is documented.
-
-    Raises:
-        StartError: it would be refused with MalformedPolicyException, and why.
-
-    """
-    if flaw := _flaw(policy):
-        raise unusable(flaw)
+def _unreadable(path: str, reason: str | None) -> StartError:
+    return StartError(
+        f"the device policy {path!r} cannot be read: {reason}",
+        next_step="check the path after --policy.",
+    )
 
 
 def unusable(flaw: str) -> StartError:
@@ -72,9 +95,9 @@ def unusable(flaw: str) -> StartError:
     )
 
 
-def _flaw(policy: str) -> str:
-    length = sum(not character.isspace() for character in policy)
-    if length > LONGEST:
+def policy_flaw(policy: str) -> str:
+    """Why CreatePolicy refuses a policy document, as far as AWS documents that, or ``""``."""
+    if (length := _length(policy)) > LONGEST:
         return f"without blanks it has {length:,} characters, and {LONGEST:,} are the limit"
     try:
         document = parse_json(policy)
@@ -90,7 +113,27 @@ def _flaw(policy: str) -> str:
             values = statement.get(name)
             if not values or not all(isinstance(value, str) for value in _as_list(values)):
                 return f'a statement has no "{name}" that is text, or a list of texts'
+        if not _is_condition(statement.get("Condition", {})):
+            return '"Condition" must be {operator: {key: value}}, where a value may be a list'
     return ""
+
+
+def _length(policy: str) -> int:
+    return sum(not character.isspace() for character in policy)
+
+
+def _is_condition(condition: object) -> bool:
+    if not isinstance(condition, dict):
+        return False
+    return all(
+        isinstance(keys, dict)
+        and all(
+            isinstance(value, str | bool | int | float)
+            for values in keys.values()
+            for value in _as_list(values)
+        )
+        for keys in condition.values()
+    )
 
 
 def _as_list(values: object) -> list[object]:

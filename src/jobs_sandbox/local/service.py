@@ -1,242 +1,355 @@
-"""The embedded AWS IoT of ``--local``, seen from the program: start it, stop it, tell how to join it.
+"""The embedded AWS IoT of ``--local``, seen from the program: start, ask and stop it.
 
-The child is `jobs_sandbox.local.child`; it ends when its standard input does, however this process dies.
+It runs in a child process, `jobs_sandbox.local.child`, which ends when its standard input ends: so
+it ends with this process, however this process ends.
 """
 
 import importlib.util
 import json
 import os
-import selectors
+import select
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable, Iterator, MutableMapping
-from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any
+from tempfile import TemporaryDirectory
+from typing import Any
 
-from jobs_sandbox.core.errors import StartError
+from jobs_sandbox.core.errors import SandboxError, StartError
 from jobs_sandbox.core.jobs import is_thing_name
-from jobs_sandbox.local import ACCOUNT, HOST, REGION
-from jobs_sandbox.local.folder import locked_folder
-from jobs_sandbox.local.policies import check_device_policy, fill_in, shipped_policy, unusable
+from jobs_sandbox.local import ACCOUNT, ENDPOINT, HOST, REGION
+from jobs_sandbox.local.policies import device_policy_for, fill_in, shipped_policy, unusable
 
-_START_TIMEOUT = 20.0  # seconds; it takes less than one
+# In seconds. A start takes less than one, and so does a request.
+_START_TIMEOUT = 20.0
+_REQUEST_TIMEOUT = 5.0
 _STOP_TIMEOUT = 3.0
-_COMMAND = (
-    sys.executable,
-    "-P",
-    "-m",
-    "jobs_sandbox.local.child",
-)  # -P: no modules of the folder we are in
+
+# -P: no module of the current folder takes the place of another.
+_COMMAND = (sys.executable, "-P", "-m", "jobs_sandbox.local.child")
+_LOG = "ministack.log"
 
 
-@dataclass(frozen=True)
 class LocalIoT:
-    """An embedded AWS IoT that runs: what a client needs to join it.
+    """An embedded AWS IoT, in which a thing, its certificates and an operator exist.
 
-    Attributes:
-        endpoint: the MQTT endpoint, a host of loopback.
-        port: its port, for mTLS.
-        ca_file: path of the CA that signed the endpoint's certificate, PEM.
-        cert: path of the device's certificate, PEM.
-        key: path of its private key, PEM.
+    `start` only starts it, so that the caller can do other things until `wait_ready` returns.
+    `stop` leaves nothing behind. The environment of this process is not changed, and no thread is
+    started.
+
+    Args:
+        thing: the thing's name, ``[a-zA-Z0-9:_-]{1,128}``.
+        policy: the device policy of the certificate ``cert``: JSON text in which ``<region>``,
+            ``<account>`` and ``<thingname>`` are filled in; None is the shipped
+            ``policies/device-policy.json``.
+        device_policy: the same for the certificate ``device_cert``; with None, the thing's name is
+            allowed as client id, too.
+
+    Attributes, set by `wait_ready` but for the first four:
+        endpoint: host name of the MQTT endpoint.
         region: the AWS region that it plays.
-        thing: the thing; it exists, and the certificate is attached to it.
-        endpoint_url: the control plane's and the Jobs data plane's, HTTP.
-        environment: the operator's credentials, region and endpoint, as the environment variables of AWS's tools. They
-            hold the shipped control plane policy, and are as short-lived as all the rest.
-        warnings: what is not as it should be, one sentence each.
+        thing: the thing's name; both certificates are attached to the thing.
+        warnings: what the user should know, one sentence each.
+        port: port of the MQTT endpoint, for mutual TLS.
+        ca_file: path of the CA that signed the endpoint's certificate, PEM.
+        cert, key: paths of a certificate and its private key, PEM, for the program's own
+            connection.
+        device_cert, device_key: the same for the device under test.
+        endpoint_url: URL of the control plane and of the Jobs data plane over HTTP.
+        environment: the operator's credentials, region and endpoint as the ``AWS_…`` variables of
+            AWS's tools. They hold the shipped control plane policy.
+
+    Raises:
+        StartError: a policy cannot be used, or the local extra is not installed.
 
     """
 
-    endpoint: str
     port: int
     ca_file: str
     cert: str
     key: str
-    region: str
-    thing: str
+    device_cert: str
+    device_key: str
     endpoint_url: str
-    environment: dict[str, str] = field(repr=False)
-    warnings: tuple[str, ...] = ()
-    _process: Any = field(default=None, repr=False, compare=False)
+    environment: dict[str, str]
 
-    def apply_to(self, environ: MutableMapping[str, str]) -> None:
-        """Make the AWS settings in a process's environment this one's alone.
+    def __init__(
+        self,
+        thing: str = "SandboxThing",
+        *,
+        policy: str | None = None,
+        device_policy: str | None = None,
+    ) -> None:
+        if not is_thing_name(thing):
+            raise StartError(f"{thing!r} is not a thing name: 1 to 128 letters, digits, :, _ and -")
+        self.endpoint = ENDPOINT
+        self.region = REGION
+        self.thing = thing
+        self.warnings: list[str] = []
+        self._provision = {
+            "thing": thing,
+            "policy": device_policy_for(thing, policy),
+            "device_policy": device_policy_for(thing, device_policy),
+            "own_client_id": device_policy is None,
+            "control_plane_policy": fill_in(shipped_policy("control-plane-policy"), thing=thing),
+        }
+        if not all(importlib.util.find_spec(name) for name in ("ministack", "cryptography")):
+            raise StartError(
+                "--local needs the local extra, which is not installed",
+                cause="jobs-sandbox was installed without it",
+                next_step="pip install '.[local]' in a clone of jobs-sandbox.",
+            )
+        self._process: Any = None
+        self._lock = threading.Lock()
+        self._received = b""
+        self._requests = 0
 
-        No profile, key or endpoint of another account stays in it, and no proxy gets between.
+    def start(self) -> None:
+        """Start the child process.
+
+        Raises:
+            StartError: the system does not allow it.
+
         """
-        isolate(environ)
-        environ.update(self.environment)
+        try:
+            self._folder = TemporaryDirectory(prefix="jobs-sandbox-", ignore_cleanup_errors=True)
+            folder = Path(self._folder.name)
+            try:
+                with (folder / _LOG).open("wb") as log:
+                    self._process = subprocess.Popen(
+                        _COMMAND,
+                        stdin=subprocess.PIPE,
+                        stdout=subprocess.PIPE,
+                        stderr=log,
+                        env=_environment() | ministack_settings(folder),
+                        # Ctrl-C in the terminal is for the program, not for the child.
+                        start_new_session=True,
+                    )
+            except BaseException:
+                self._folder.cleanup()
+                raise
+        except OSError as error:
+            raise _beyond_a_limit(str(error)) from error
+        # A child that has ended is reported by wait_ready.
+        with suppress(BrokenPipeError):
+            self._send(self._provision)
+
+    def wait_ready(self) -> None:
+        """Wait until a client can connect.
+
+        Raises:
+            StartError: it did not start.
+
+        """
+        try:
+            with self._lock:
+                report = self._receive(_START_TIMEOUT)
+        except TimeoutError as error:
+            raise _not_started("no answer", "a machine under heavy load") from error
+        except EOFError as error:
+            raise _not_started(self._last_words(), "the local extra is damaged") from error
+        if "refused" in report:
+            raise unusable(f"MiniStack refuses it: {report['refused']}")
+        if "limit" in report:
+            raise _beyond_a_limit(report["limit"])
+        if "error" in report:
+            raise _not_started(report["error"], "the local extra is damaged")
+        self.port = report["port"]
+        self.ca_file = report["ca_file"]
+        self.cert = report["cert"]
+        self.key = report["key"]
+        self.device_cert = report["device_cert"]
+        self.device_key = report["device_key"]
+        self.endpoint_url = report["endpoint_url"]
+        self.environment = report["keys"] | {
+            "AWS_DEFAULT_REGION": REGION,
+            "AWS_ENDPOINT_URL": self.endpoint_url,
+        }
+        self.warnings += report["warnings"]
+
+    def request(self, name: str, **arguments: object) -> Any:
+        """Let the child do something, and wait for the result; may be called from several threads.
+
+        Raises:
+            SandboxError: it refuses, has ended, or does not answer within 5 s.
+
+        """
+        try:
+            with self._lock:
+                self._requests += 1
+                number = self._requests
+                self._send({"id": number, "name": name, "arguments": arguments})
+                answer = self._receive(_REQUEST_TIMEOUT)
+                # Before it may come the answer to a request that was given up.
+                while answer.get("id") != number:
+                    answer = self._receive(_REQUEST_TIMEOUT)
+        except (TimeoutError, EOFError, BrokenPipeError) as error:
+            raise SandboxError(
+                "the local AWS IoT does not answer",
+                cause="it has ended, or the machine is under heavy load",
+                next_step="quit, and start again.",
+            ) from error
+        if "error" in answer:
+            raise SandboxError(answer["error"])
+        return answer["result"]
+
+    def fault(
+        self,
+        kind: str,
+        client_id: str | None = None,
+        *,
+        detail: str = "",
+        seconds: float = 0,
+        times: int | None = 1,
+        code: str = "",
+        reason: int | None = None,
+    ) -> None:
+        """Cause a fault on the wire of a device, or end faults.
+
+        | kind | detail | what happens |
+        |---|---|---|
+        | disconnect | | the connection ends, under MQTT 5 with the ``reason`` code, if given |
+        | refuse | close | for ``seconds``, new connections are closed |
+        | refuse | hold, busy | for ``seconds``, they get no CONNACK, or "server busy" |
+        | silence | | for ``seconds``, nothing passes in either direction |
+        | lose | operation | the request is carried out, and its response lost |
+        | delay | operation | the response comes ``seconds`` later |
+        | reject | operation | the request is rejected with the ``code`` |
+        | events | twice, never | notify and notify-next come twice, or never |
+        | events | late | they come ``seconds`` later |
+        | events | early | the queue shows new executions ``seconds`` after their events |
+        | withhold | PUBACK, SUBACK, PINGRESP | the packet is not sent |
+        | take-over | | another client connects with the client id, and leaves |
+        | forget-session | | the persistent session is gone |
+        | certificate | unknown-ca, other-name, expired, right | the endpoint shows it to everyone |
+        | none | | all faults end |
+
+        An operation is ``get``, ``start-next``, ``describe`` or ``update``.
+
+        Args:
+            kind: see the table.
+            client_id: of the device; None is whoever connects with ``device_cert``.
+            detail: see the table.
+            seconds: see the table.
+            times: how often lose, delay, reject, events and withhold take effect; None is always.
+            code: of the rejection, for example ``RequestThrottled``.
+            reason: MQTT 5 reason code.
+
+        Raises:
+            SandboxError: the fault is unknown, or the child does not answer.
+
+        """
+        self.request(
+            "fault",
+            kind=kind,
+            client_id=client_id,
+            detail=detail,
+            seconds=seconds,
+            times=times,
+            code=code,
+            reason=reason,
+        )
+
+    def activity(self, client_id: str | None = None) -> dict[str, Any]:
+        """What a device does, as the embedded AWS IoT sees it.
+
+        Args:
+            client_id: of the device; None is whoever connects with ``device_cert``.
+
+        Returns:
+            ``clients``: for each client id, ``client_id``, ``connected``, ``since`` (seconds since
+            the epoch; None if it never connected), ``subscriptions`` and the number of
+            ``unacknowledged`` messages. ``log``: what happened, in order of time; its entries are
+            described in `jobs_sandbox.local.child.activity`.
+
+        Raises:
+            SandboxError: the child does not answer.
+
+        """
+        result: dict[str, Any] = self.request("activity", client_id=client_id)
+        return result
 
     def wait_ended(self) -> str:
-        """Wait until it has ended, by itself or because the context was left; how: ``exit status 1``, ``signal 9``."""
+        """Wait until the child has ended; how, as ``exit status 1`` or ``signal 9``."""
         status = self._process.wait()
         return f"exit status {status}" if status >= 0 else f"signal {-status}"
 
-
-def isolate(environ: MutableMapping[str, str]) -> None:
-    """Take every AWS setting out of a process's environment, so that none is found in files either, and the proxies."""
-    for name in [name for name in environ if name.startswith("AWS_")]:
-        del environ[name]
-    environ.update(
-        AWS_CONFIG_FILE=os.devnull,
-        AWS_SHARED_CREDENTIALS_FILE=os.devnull,
-        AWS_EC2_METADATA_DISABLED="true",
-        NO_PROXY=HOST,
-        no_proxy=HOST,  # where both are set, this one counts
-    )
-
-
-@contextmanager
-def local_iot(thing: str = "SandboxThing", *, policy: str | None = None) -> Iterator[LocalIoT]:
-    """Run an embedded AWS IoT, with a thing, its certificate and an operator in it, and stop it in the end.
-
-    Nothing of it is left in the end, nor if this process is killed. This process's environment is not changed
-    (`LocalIoT.apply_to` does); no thread is started.
-
-    Args:
-        thing: the thing's name, ``[a-zA-Z0-9:_-]{1,128}``.
-        policy: the device policy to enforce, JSON text in which ``<region>``, ``<account>`` and ``<thingname>`` are
-            filled in; None is the shipped ``policies/device-policy.json``.
-
-    Raises:
-        StartError: the policy cannot be used, the local extra is not installed, or the start failed.
-
-    """
-    with starting_local_iot(thing, policy=policy) as ready:
-        yield ready()
-
-
-@contextmanager
-def starting_local_iot(thing: str, *, policy: str | None) -> Iterator[Callable[[], LocalIoT]]:
-    """Run one as `local_iot` does, but go on while it starts.
-
-    Yields:
-        What waits until it has started; it raises `StartError`, too.
-
-    """
-    if not is_thing_name(thing):
-        raise StartError(f"{thing!r} is not a thing name: 1 to 128 letters, digits, :, _ and -")
-    device_policy = fill_in(
-        shipped_policy("device-policy") if policy is None else policy, thing=thing
-    )
-    check_device_policy(device_policy)
-    if (
-        importlib.util.find_spec("ministack") is None
-        or importlib.util.find_spec("cryptography") is None
-    ):
-        raise StartError(
-            "--local needs the local extra, which is not installed",
-            cause="jobs-sandbox was installed without it",
-            next_step="pip install '.[local]' in a clone of jobs-sandbox.",
-        )
-    request = {
-        "thing": thing,
-        "device_policy": device_policy,
-        "control_plane_policy": fill_in(shipped_policy("control-plane-policy"), thing=thing),
-    }
-    with ExitStack() as stack:
+    def stop(self) -> None:
+        """End the child, within 3 s, and remove its files."""
+        with suppress(BrokenPipeError):
+            self._process.stdin.close()
         try:
-            folder, lock = stack.enter_context(locked_folder())
-            process = stack.enter_context(_child(folder, lock))
-            with suppress(BrokenPipeError):  # it has ended; why, its last words tell
-                process.stdin.write(json.dumps(request).encode() + b"\n")
-                process.stdin.flush()
-        except OSError as error:
-            raise _not_started(
-                str(error), "a limit of this machine: files, processes, memory, disk"
-            ) from error
-        yield lambda: _started(process, folder, thing)
+            self._process.wait(_STOP_TIMEOUT)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        # Another thread that waits for an answer has seen the end by now.
+        with self._lock:
+            self._process.stdout.close()
+        self._folder.cleanup()
 
+    def _send(self, message: object) -> None:
+        self._process.stdin.write(json.dumps(message).encode() + b"\n")
+        self._process.stdin.flush()
 
-def _started(process: Any, folder: Path, thing: str) -> LocalIoT:
-    report = _report(process, folder)
-    if "refused" in report:
-        raise unusable(f"MiniStack refuses it: {report['refused']}")
-    keys, warnings = report.pop("keys"), report.pop("warnings")
-    return LocalIoT(
-        endpoint=HOST,
-        region=REGION,
-        thing=thing,
-        environment=keys
-        | {"AWS_DEFAULT_REGION": REGION, "AWS_ENDPOINT_URL": report["endpoint_url"]},
-        warnings=tuple(warnings),
-        _process=process,
-        **report,
-    )
+    def _receive(self, seconds: float) -> dict[str, Any]:
+        """The next line from the child; raises TimeoutError or EOFError."""
+        # Unlike select(), poll() takes any file descriptor, and needs none of its own.
+        poll = select.poll()
+        poll.register(self._process.stdout, select.POLLIN)
+        end = time.monotonic() + seconds
+        while b"\n" not in self._received:
+            if not poll.poll(max(0, end - time.monotonic()) * 1000):
+                raise TimeoutError
+            chunk = os.read(self._process.stdout.fileno(), 65536)
+            if not chunk:
+                raise EOFError
+            self._received += chunk
+        line, _, self._received = self._received.partition(b"\n")
+        message: dict[str, Any] = json.loads(line)
+        return message
+
+    def _last_words(self) -> str:
+        log = (Path(self._folder.name) / _LOG).read_text(encoding="utf-8", errors="replace")
+        return log.strip().rpartition("\n")[2] or self.wait_ended()
 
 
 @contextmanager
-def _child(folder: Path, lock: int) -> Iterator[Any]:
-    """The process that runs MiniStack, until the context is left."""
-    with (folder / "ministack.log").open("wb") as log:
-        process: Any = subprocess.Popen(
-            _COMMAND,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            env=_environment() | ministack_settings(folder),
-            pass_fds=(
-                lock,
-            ),  # if this process is killed, the child still needs its folder for a moment
-            start_new_session=True,  # Ctrl-C in the terminal is for the prompt, not for the child
-        )
+def local_iot(
+    thing: str = "SandboxThing", *, policy: str | None = None, device_policy: str | None = None
+) -> Iterator[LocalIoT]:
+    """Run an embedded AWS IoT, and stop it in the end; arguments and errors as of `LocalIoT`."""
+    local = LocalIoT(thing, policy=policy, device_policy=device_policy)
+    local.start()
     try:
-        yield process
+        local.wait_ready()
+        yield local
     finally:
-        with suppress(BrokenPipeError):  # what was written to a child that had ended
-            process.stdin.close()
-        if not _readable(process.stdout, _STOP_TIMEOUT):  # it writes nothing more: that is its end
-            process.kill()
-        process.wait()
-        process.stdout.close()
-
-
-def _report(process: Any, folder: Path) -> dict[str, Any]:
-    """What the child tells when it is ready.
-
-    Raises:
-        StartError: it is not, and its last words.
-
-    """
-    received = b""
-    end = time.monotonic() + _START_TIMEOUT
-    while not received.endswith(b"\n"):
-        if not _readable(process.stdout, end - time.monotonic()):
-            raise _not_started(
-                "no answer", "a machine under heavy load, or the local extra is damaged"
-            )
-        chunk = os.read(process.stdout.fileno(), 65536)
-        if not chunk:
-            words = (folder / "ministack.log").read_text(encoding="utf-8", errors="replace").strip()
-            raise _not_started(words.rpartition("\n")[2], "the local extra is damaged")
-        received += chunk
-    report: dict[str, Any] = json.loads(received)
-    return report
-
-
-def _readable(pipe: IO[bytes], seconds: float) -> bool:
-    """Whether something, or its end, can be read from a pipe within some seconds."""
-    with (
-        selectors.DefaultSelector() as selector
-    ):  # unlike select.select, for any number of open files
-        selector.register(pipe, selectors.EVENT_READ)
-        return bool(selector.select(seconds))
+        local.stop()
 
 
 def _not_started(reason: str, cause: str) -> StartError:
     return StartError(
         f"the local AWS IoT did not start: {reason}",
         cause=cause,
-        next_step="try again; if it stays, pip install --force-reinstall '.[local]' in a clone of jobs-sandbox.",
+        next_step="try again; if it stays, pip install --force-reinstall '.[local]' in a clone of "
+        "jobs-sandbox.",
+    )
+
+
+def _beyond_a_limit(reason: str) -> StartError:
+    return StartError(
+        f"the local AWS IoT did not start: {reason}",
+        cause="a limit of this machine: open files (ulimit -n), processes, memory or disk",
+        next_step="raise the limit, or name a folder with free space in TMPDIR.",
     )
 
 
 def _environment() -> dict[str, str]:
-    """What a Python process needs of ours: much else would be a setting to MiniStack."""
+    """The variables that a Python process needs; most others would be settings to MiniStack."""
     needed = ("PATH", "LANG", "HOME", "VIRTUAL_ENV")
     return {
         name: value
@@ -246,7 +359,7 @@ def _environment() -> dict[str, str]:
 
 
 def ministack_settings(folder: Path) -> dict[str, str]:
-    """MiniStack's settings, as its README names them: a quiet AWS account that enforces policies."""
+    """MiniStack's settings, from its README: a quiet AWS account that enforces policies."""
     return {
         "AUTH": "true",
         "BIND_HOST": HOST,

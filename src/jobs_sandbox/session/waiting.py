@@ -1,122 +1,173 @@
-"""What a session waits for: answers, events, a status. Each wait has a bound, and `Waiting.interrupt` ends it."""
+"""The waits of the commands `wait` and `expect`, and the likely causes when they fail."""
 
 import asyncio
+import json
 import time
-from collections import Counter
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 from jobs_sandbox.core.blocks import TOPICS, Block
 from jobs_sandbox.core.errors import NotFound, RequestFailed, Throttled
-from jobs_sandbox.session.verdict import is_as_expected, status_of, too_late
+from jobs_sandbox.core.jobs import TERMINAL
+from jobs_sandbox.core.protocols import ControlPlane
+from jobs_sandbox.core.threads import in_thread
+from jobs_sandbox.session.monitor import Monitor
 
-_ASK_AGAIN = 1.0  # seconds, while no event arrives
+_ASK_AGAIN = 1.0  # seconds, unless an event arrives
 
 
-class Waiting:
-    """Waits for one thing at a time, on the event loop. Every wait may raise KeyboardInterrupt, after `interrupt`."""
+async def wait_for_event(monitor: Monitor, title: str, thing: str, seconds: float) -> None:
+    """Wait for an event that no earlier wait has taken.
 
-    def __init__(self) -> None:
-        self._unclaimed: Counter[str] = Counter()  # events by title that no `for_event` was given
-        self._arrival = _new_future()  # done when the next event arrives
-        self._interrupted = _new_future()
+    Raises:
+        RequestFailed: it did not come in time.
 
-    def begin(self, *, forget_events: bool) -> None:
-        """Begin with a new command; earlier interrupts, and if asked earlier events, are of no account any more."""
-        self._interrupted = _new_future()
-        if forget_events:
-            self._unclaimed.clear()
+    """
+    began = time.monotonic()
+    try:
+        async with asyncio.timeout(seconds):
+            while not monitor.take_event(title):
+                await asyncio.wait({monitor.arrival()})
+    except TimeoutError:
+        raise RequestFailed(
+            f"no {title} within {seconds:g} s",
+            cause=_why_no_event(monitor, title, thing, began),
+            next_step="get-pending-job-executions shows what is pending.",
+        ) from None
 
-    def interrupt(self) -> None:
-        """End the wait that is on."""
-        if not self._interrupted.done():
-            self._interrupted.set_result(None)
 
-    def event_arrived(self, title: str) -> None:
-        """Wake who waits for an event."""
-        self._unclaimed[title] += 1
-        arrival, self._arrival = self._arrival, _new_future()
-        arrival.set_result(None)
+def _why_no_event(monitor: Monitor, title: str, thing: str, began: float) -> str:
+    if monitor.state == "reconnecting":
+        return "the connection is down"
+    if monitor.since > began:
+        return "the connection was down meanwhile, and events may have been lost"
+    if arrived := monitor.last_arrival(title):
+        at = time.strftime("%H:%M:%S", time.localtime(arrived))
+        return f"an earlier wait took the one that came at {at}, and no other followed"
+    topic = f"$aws/things/{thing}/jobs/{TOPICS[title]}"
+    return (
+        f"nothing caused one; or no policy of the certificate allows iot:Receive on topic/{topic}"
+    )
 
-    async def until(self, future: "asyncio.Future[Any]", seconds: float) -> bool:
-        """Wait for ``future``, for so long at most; whether it is done."""
-        await asyncio.wait(
-            {future, self._interrupted},
-            timeout=max(0, seconds),
-            return_when=asyncio.FIRST_COMPLETED,
+
+async def expect(
+    monitor: Monitor, control: ControlPlane, job_id: str, status: str, seconds: float
+) -> Block:
+    """Ask the control plane after each event and each second until an execution has a status.
+
+    Returns:
+        The DescribeJobExecutionOutput that shows it.
+
+    Raises:
+        RequestFailed: the execution ended in another status, did not get the status in time, or
+            the control plane refuses to answer.
+
+    """
+    found: str | None = None
+    failure: RequestFailed | None = None
+    try:
+        async with asyncio.timeout(seconds):
+            while True:
+                # Taken before the request: an event during the request makes this ask again.
+                arrival = monitor.arrival()
+                try:
+                    described = await in_thread(
+                        lambda: control.describe_job_execution(job_id), monitor.record
+                    )
+                except NotFound:
+                    found = ""
+                    failure = None
+                except RequestFailed as error:
+                    if not (error.uncertain or isinstance(error, Throttled)):
+                        raise
+                    failure = error
+                else:
+                    body = described.body or {}
+                    found = str(body.get("status"))
+                    failure = None
+                    if found == status:
+                        return described
+                    if found in TERMINAL:
+                        raise _ended(job_id, status, body)
+                await asyncio.wait({arrival}, timeout=_ASK_AGAIN)
+    except TimeoutError:
+        if found is None and failure is None:
+            failure = control.no_answer(seconds)
+        raise _too_late(job_id, status, seconds, found, failure) from None
+
+
+def _ended(job_id: str, status: str, execution: dict[str, Any]) -> RequestFailed:
+    """The execution ended in another status than the expected one."""
+    found = execution["status"]
+    next_step = "create a new job; an execution that has ended cannot change."
+    if found == "CANCELED":
+        cause = "an operator canceled the job or this execution"
+    elif found == "REMOVED":
+        cause = "the thing is no longer a target of the job"
+    else:
+        details = execution.get("statusDetails")
+        if isinstance(details, dict):
+            details = details.get("detailsMap", details)
+        shown = json.dumps(details, ensure_ascii=False) if details else "no statusDetails"
+        cause = f"the device reported {shown}"
+        if found == "TIMED_OUT":
+            cause = f"a timer ran out; {cause}"
+        next_step = f"find out what the device does with this document, and {next_step}"
+    return RequestFailed(
+        f"the execution of {job_id} ended as {found}, not {status}",
+        cause=cause,
+        next_step=next_step,
+    )
+
+
+def _too_late(
+    job_id: str, status: str, seconds: float, found: str | None, failure: RequestFailed | None
+) -> RequestFailed:
+    """The execution did not get the status in time.
+
+    ``found`` is the status in the last answer, or ``""`` if there was no such execution;
+    ``failure`` is that of the last request, if it failed.
+    """
+    longer = f"wait longer: `expect {job_id} {status} <seconds>`"
+    if failure is not None:
+        before = f"; it was {found}" if found else ""
+        return RequestFailed(
+            f"the status of the execution of {job_id} is not known after {seconds:g} s{before}",
+            cause=f"{failure.message}: {failure.cause}".removesuffix(": "),
+            next_step=f"{longer}; or {failure.next_step}" if failure.next_step else longer,
         )
-        if not future.done() and self._interrupted.done():
-            raise KeyboardInterrupt
-        return future.done()
-
-    async def for_seconds(self, seconds: float) -> None:
-        """Wait so long."""
-        await self.until(_new_future(), seconds)
-
-    async def for_event(self, title: str, thing: str, seconds: float) -> None:
-        """Wait for an event that no earlier call was given.
-
-        Raises:
-            RequestFailed: it did not come in time.
-
-        """
-        end = time.monotonic() + seconds
-        while not self._unclaimed[title]:
-            left = (
-                end - time.monotonic()
-            )  # in a flood of other events, one arrives whenever it is looked
-            if left < 0 or not await self.until(self._arrival, left):
-                topic = f"$aws/things/{thing}/jobs/{TOPICS[title]}"
-                raise RequestFailed(
-                    f"no {title} within {seconds:g} s",
-                    cause=f"nothing caused one; or no policy of the certificate allows iot:Receive on topic/{topic}",
-                    next_step="get-pending-job-executions shows what is pending.",
-                )
-        self._unclaimed[title] -= 1
-
-    async def for_status(
-        self, job_id: str, status: str, describe: Callable[[], Awaitable[Block]], seconds: float
-    ) -> Block:
-        """Ask with ``describe``, at once, after every event and each second, until an execution has a status.
-
-        Returns:
-            The DescribeJobExecutionOutput that shows it.
-
-        Raises:
-            RequestFailed: the execution ended in another status, or has not come to this one in time.
-
-        """
-        end = time.monotonic() + seconds
-        seen: str | None = None
-        while True:
-            arrival = self._arrival  # an event that comes while it asks makes it ask again
-            try:
-                described = await self._ask(describe, end - time.monotonic())
-            except NotFound:
-                described, seen = None, ""
-            if described is not None:
-                if is_as_expected(described, job_id, status):
-                    return described
-                seen = status_of(described)
-            left = end - time.monotonic()
-            if left <= 0:
-                raise too_late(job_id, status, seen, seconds)
-            await self.until(arrival, min(_ASK_AGAIN, left))
-
-    async def _ask(self, describe: Callable[[], Awaitable[Block]], seconds: float) -> Block | None:
-        """What ``describe`` returns; None while no answer can be had."""
-        asking = asyncio.ensure_future(describe())
-        try:
-            return asking.result() if await self.until(asking, seconds) else None
-        except RequestFailed as error:
-            if not (
-                error.uncertain or isinstance(error, Throttled)
-            ):  # else it may work a moment later
-                raise
-            return None
-        finally:
-            asking.cancel()
-
-
-def _new_future() -> "asyncio.Future[None]":
-    return asyncio.get_running_loop().create_future()
+    message = f"the execution of {job_id} is not {status} after {seconds:g} s: "
+    if not found:
+        return RequestFailed(
+            f"{message}there is none",
+            cause="no such job, or one that does not target this thing",
+            next_step="create-job creates one; on AWS its execution appears a moment later.",
+        )
+    message += f"it is {found}"
+    if status == "QUEUED":
+        return RequestFailed(
+            message,
+            cause="the device has started it; an execution in progress is not queued again",
+            next_step="see what the device prints.",
+        )
+    if status == "CANCELED":
+        return RequestFailed(
+            message,
+            cause="the job is not canceled, or it was canceled without force; then an execution in "
+            "progress goes on",
+            next_step=f"`cancel-job {job_id} force` cancels both. If the job is canceled already, "
+            "the device may end its execution, or delete-job deletes it.",
+        )
+    if found == "QUEUED":
+        return RequestFailed(
+            message,
+            cause="no device has started it: none is connected, it was not notified and did not "
+            "ask, its policy refuses a request, or another execution is in front",
+            next_step="`describe-job-execution $next` shows what is in front; see what the device "
+            f"prints, or {longer}.",
+        )
+    return RequestFailed(
+        message,
+        cause="the device is still working, hangs, has not reported the end, or its report was "
+        "refused",
+        next_step=f"see what the device prints, or {longer}.",
+    )

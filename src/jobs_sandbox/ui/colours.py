@@ -1,6 +1,6 @@
-"""The colours of blocks and documents, from the terminal's own palette: readable on dark and on light. Pure.
+"""The colours of blocks and documents, from the terminal's own palette.
 
-No bright, black, white or yellow foreground: each of them vanishes on some background.
+Bright colours, black, white and yellow are not used: each is unreadable on some background.
 """
 
 from collections.abc import Iterator
@@ -8,12 +8,13 @@ from collections.abc import Iterator
 from pygments.lexers.data import JsonLexer
 from pygments.token import Keyword, Name, Number, String
 
-HEADERS = {"response": "green", "event": "cyan", "rejected": "red", "warning": "magenta"}
-"""The first line of a block or message, by its kind."""
-
-SYNTAX = {Name.Tag: "blue", String.Double: "green", Number: "cyan", Keyword.Constant: "magenta"}
-"""What JSON consists of: keys, strings, numbers and constants, as Pygments' own lexer tells them apart."""
-
+_HEADERS = {"response": "green", "event": "cyan", "rejected": "red", "warning": "magenta"}
+_SYNTAX = {
+    Name.Tag: "blue",
+    String.Double: "green",
+    Number: "cyan",
+    Keyword.Constant: "magenta",
+}
 _STATUSES = {
     "QUEUED": "cyan",
     "IN_PROGRESS": "blue",
@@ -25,21 +26,20 @@ _STATUSES = {
     "REMOVED": "magenta",
 }
 _CODES = {"red": 31, "green": 32, "blue": 34, "magenta": 35, "cyan": 36}
-# Beyond this a block is read by a program, if at all, and Pygments takes its time.
-_LONGEST = 64 * 1024
+_LONGEST = 64 * 1024  # characters; Pygments is slow, and people do not read longer blocks
 
 
 def coloured(text: str, kind: str) -> str:
-    """A block or message with escape sequences; ``text`` itself if its kind has no colour."""
-    colour = HEADERS.get(kind)
+    """A block or message with escape sequences; unchanged if its kind has no colour."""
+    colour = _HEADERS.get(kind)
     if colour is None:
         return text
     first, rest = text.split("\n", 1)
     begin = rest.find("{\n")
-    if begin in (0, rest.find("\n") + 1) and len(rest) <= _LONGEST:
-        rest = rest[:begin] + "".join(
-            _paint(part, colour) for colour, part in json_parts(rest[begin:])
-        )
+    is_json = begin in (0, rest.find("\n") + 1)  # in the first line, or after a note
+    if is_json and len(rest) <= _LONGEST:
+        parts = [_paint(part, name) for name, part in json_parts(rest[begin:])]
+        rest = rest[:begin] + "".join(parts)
     return f"{_paint(first, colour)}\n{rest}"
 
 
@@ -47,10 +47,10 @@ def json_parts(text: str) -> Iterator[tuple[str, str]]:
     """JSON, or its beginning, in parts, each with the name of its colour or ``""``."""
     key = ""
     for _, token, value in JsonLexer().get_tokens_unprocessed(text):  # type: ignore[no-untyped-call]
+        colour = next((colour for kind, colour in _SYNTAX.items() if token in kind), "")
         if token in Name.Tag:
             key = value
-        colour = next((colour for kind, colour in SYNTAX.items() if token in kind), "")
-        if key == '"status"' and token in String.Double:
+        elif key == '"status"' and token in String.Double:
             colour = _STATUSES.get(value.strip('"'), colour)
         yield colour, value
 

@@ -1,13 +1,13 @@
-"""The one writer of the terminal: a queue and a task, so that nothing else waits for a terminal."""
+"""The one writer of stdout and stderr, so that nothing else waits for a write."""
 
 import asyncio
 import os
-from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
 from itertools import groupby
-from typing import NamedTuple, TextIO
+from operator import itemgetter
+from typing import TextIO
 
 from jobs_sandbox.core.blocks import Block
 from jobs_sandbox.core.errors import SandboxError
@@ -22,32 +22,29 @@ from jobs_sandbox.ui.formatting import (
     json_line,
 )
 
-# While output is blocked, so many events wait, with so many bytes of payload; later ones are counted only.
 EVENT_LIMIT = 20_000
-EVENT_BYTES = 16 * 2**20
-
-_TOO_SLOW = "the terminal was blocked, or too slow for them"
-
-_TO_STDOUT = ("response", "rejected", "event", "echo")
+"""An event is dropped if so many texts wait to be written, because the terminal is blocked."""
 
 Write = Callable[[], None]
+"""Writes to the terminal, and may block."""
 
-
-class _Item(NamedTuple):
-    kind: str
-    content: Block | SandboxError | str
-    fields: dict[str, object] | None = None
+_Texts = list[tuple[TextIO, str]]
 
 
 class Console:
     """Writes blocks to stdout and everything about the program itself to stderr, each in one piece.
 
-    To be made on the event loop, whose other tasks never wait for a write.
+    It is made on the event loop. Only its writer task waits for a write.
+
+    Args:
+        output: ``text`` or ``json``.
+        stdout, stderr: where to write.
+        colour: whether terminals get colours.
+        on_closed: called when stdout cannot be written any more.
 
     Attributes:
-        paint: awaited with a function that writes and may block; runs it when that does not disturb a prompt.
-        closed: stdout takes nothing any more.
-        failure: why, or ``""`` when its reader has simply gone.
+        closed: stdout cannot be written any more.
+        failure: the reason, or ``""`` if its reader has ended.
 
     """
 
@@ -57,159 +54,160 @@ class Console:
         stdout: TextIO,
         stderr: TextIO,
         *,
-        colour: bool = False,
-        on_closed: Callable[[], object] = lambda: None,
+        colour: bool,
+        on_closed: Callable[[], object],
     ) -> None:
         self._json = output == "json"
         self._stdout = stdout
         self._stderr = stderr
         self._colour = colour and not self._json
         self._on_closed = on_closed
-        self.paint: Callable[[Write], Awaitable[None]] = in_thread
+        self._paint: Callable[[Write], Awaitable[None]] = in_thread
         self.closed = False
         self.failure = ""
-        self._items: deque[_Item] = deque()
-        self._events = self._event_bytes = self._dropped = 0
-        self._put = self._written = 0
-        self._has_items = asyncio.Event()
-        self._progress = asyncio.Condition()
+        self._texts: _Texts = []
+        self._flushes: list[asyncio.Future[None]] = []
+        self._dropped = 0
+        self._work = asyncio.Event()
         self._writer = asyncio.create_task(self._write_all())
+
+    def write_with(self, paint: Callable[[Write], Awaitable[None]]) -> None:
+        """From now on let ``paint`` run each write, so that it does not disturb a prompt."""
+        self._paint = paint
+
+    # To stdout
 
     def response(self, block: Block) -> None:
         """Show the answer to a request."""
-        self._enqueue(_Item("response", block))
+        self._show(block, "response")
 
     def rejected(self, block: Block) -> None:
         """Show that the service rejected a request."""
-        self._enqueue(_Item("rejected", block))
+        self._show(block, "rejected")
 
     def event(self, block: Block) -> None:
-        """Show an event; when too many wait to be written, count it instead."""
-        if self._events >= EVENT_LIMIT or self._event_bytes >= EVENT_BYTES:
-            self._put += (
-                not self._dropped
-            )  # the line that tells their number: `flush` waits for it, too
+        """Show an event; if too much waits to be written, only count it."""
+        if len(self._texts) < EVENT_LIMIT:
+            self._show(block, "event")
+        else:
             self._dropped += 1
-            return
-        self._events += 1
-        self._event_bytes += len(block.payload)
-        self._enqueue(_Item("event", block))
+
+    def echo(self, line: str) -> None:
+        """Repeat a typed line, above the blocks that belong to it."""
+        self._enqueue(self._stdout, escape_lines(line) + "\n")
+
+    def prompt(self, text: str) -> None:
+        """Show a prompt, without a line end."""
+        self._enqueue(self._stdout, text)
+
+    # To stderr
 
     def error(self, error: SandboxError, **place: object) -> None:
         """Report a failure; ``place`` is the ``line`` and ``command`` of a script that failed."""
-        self._enqueue(_Item("warning", error, place))
+        text = error_json(error, place) if self._json else error_text(error, place)
+        self._enqueue(self._stderr, text, "warning")
 
     def warning(self, message: str) -> None:
-        """Say something that the user should know."""
-        self._enqueue(_Item("warning", message))
+        """Report something that the user should know."""
+        self._report("warning", escape_lines(message), message=message)
 
     def notice(self, message: str, **fields: object) -> None:
-        """Say what the program does; as JSON, with ``fields`` instead of the message where there are any."""
-        self._enqueue(_Item("notice", message, fields))
+        """Report what the program does; as JSON, with ``fields`` if there are any."""
+        self._report("notice", escape_lines(message), **(fields or {"message": message}))
 
     def device(self, line: str) -> None:
         """Show a line that the device under test has printed."""
-        self._enqueue(_Item("device", line))
-
-    def echo(self, line: str) -> None:
-        """Show on stdout what was typed, where the blocks that follow belong to."""
-        self._enqueue(_Item("echo", line))
+        self._report("device", f"device: {escape(line)}", message=line)
 
     async def flush(self) -> None:
-        """Wait until all that was enqueued before is written, or cannot be."""
-        put = self._put
-        async with self._progress:
-            await self._progress.wait_for(lambda: self._written >= put)
+        """Wait until everything enqueued so far has been written, or cannot be."""
+        written = asyncio.get_running_loop().create_future()
+        self._flushes.append(written)
+        self._work.set()
+        await written
 
     async def close(self, seconds: float | None = None) -> None:
-        """Write what is left, for so many seconds at most (None: as long as it takes), and end the writer."""
+        """Write what is left, for at most so many seconds, if given, and end the writer."""
         with suppress(TimeoutError):
             await asyncio.wait_for(self.flush(), seconds)
         self._writer.cancel()
 
     def report_failure(self) -> None:
-        """Say on stderr, if that is possible, why stdout takes nothing any more. Blocks; for the very end."""
-        message = f"the output cannot be written: {self.failure}"
-        with suppress(OSError, ValueError):
-            self._stderr.write(
-                json_line({"type": "Error", "message": message}) if self._json else f"{message}\n"
-            )
+        """Report on stderr why stdout cannot be written. It blocks; for the very end."""
+        error = SandboxError(f"the output cannot be written: {self.failure}")
+        with suppress(OSError):
+            self._stderr.write(error_json(error) if self._json else error_text(error))
             self._stderr.flush()
 
-    def _enqueue(self, item: _Item) -> None:
-        self._items.append(item)
-        self._put += 1
-        self._has_items.set()
-
-    async def _write_all(self) -> None:
-        while True:
-            await self._has_items.wait()
-            batch, self._items = self._items, deque()
-            if self._dropped:
-                batch.append(_Item("warning", f"{self._dropped} events were dropped: {_TOO_SLOW}"))
-                self._dropped = 0
-            if not self.closed:
-                try:
-                    await self.paint(partial(self._write, batch))
-                except (
-                    Exception
-                ) as error:  # whatever it is, who waits for this task must not wait for ever
-                    self.failure = (
-                        ""
-                        if isinstance(error, BrokenPipeError)
-                        else str(error) or type(error).__name__
-                    )
-                    self.closed = True
-                    self._on_closed()
-            events = [item.content for item in batch if item.kind == "event"]
-            self._events -= len(events)
-            self._event_bytes -= sum(
-                len(event.payload) for event in events if isinstance(event, Block)
-            )
-            if not self._items and not self._dropped:
-                self._has_items.clear()
-            async with self._progress:
-                self._written += len(batch)
-                self._progress.notify_all()
-
-    def _write(self, batch: deque[_Item]) -> None:
-        """Write a batch, in a thread; stderr may be gone, and stdout goes on."""
-        for to_stdout, items in groupby(batch, lambda item: item.kind in _TO_STDOUT):
-            stream = self._stdout if to_stdout else self._stderr
-            try:
-                for item in items:
-                    stream.write(self._text(item, stream))
-                stream.flush()
-            except (OSError, ValueError):
-                if to_stdout:
-                    raise
-
-    def _text(self, item: _Item, stream: TextIO) -> str:
-        kind, content, fields = item
-        if isinstance(content, Block):
-            text = block_json(content) if self._json else block_text(content, _width(stream))
-        elif isinstance(content, SandboxError):
-            text = (
-                error_json(content, fields or {})
-                if self._json
-                else error_text(content, fields or {})
-            )
-        elif self._json and kind != "echo":
-            text = json_line({"type": kind.title()} | (fields or {"message": content}))
+    def _show(self, block: Block, kind: str) -> None:
+        if self._json:
+            text = block_json(block)
         else:
-            text = (
-                f"device: {escape(content)}\n" if kind == "device" else escape_lines(content) + "\n"
-            )
+            text = block_text(block, _width(self._stdout), _line_character(self._stdout))
+        self._enqueue(self._stdout, text, kind)
+
+    def _report(self, kind: str, text: str, **fields: object) -> None:
+        line = json_line({"type": kind.title(), **fields}) if self._json else f"{text}\n"
+        self._enqueue(self._stderr, line, kind)
+
+    def _enqueue(self, stream: TextIO, text: str, kind: str = "") -> None:
         if self._colour and stream.isatty():
             from jobs_sandbox.ui.colours import coloured  # Pygments, which only a terminal needs
 
-            return coloured(text, kind)
-        return text
+            text = coloured(text, kind)
+        self._texts.append((stream, text))
+        self._work.set()
+
+    async def _write_all(self) -> None:
+        while True:
+            await self._work.wait()
+            self._work.clear()
+            if self._dropped:
+                self.warning(
+                    f"{self._dropped} events were dropped: the terminal was blocked or too slow; "
+                    "get-pending-job-executions shows what is pending."
+                )
+                self._dropped = 0
+            texts, self._texts = self._texts, []
+            flushes, self._flushes = self._flushes, []
+            if texts and not self.closed:
+                await self._write_texts(texts)
+            for written in flushes:
+                if not written.done():
+                    written.set_result(None)
+
+    async def _write_texts(self, texts: _Texts) -> None:
+        try:
+            await self._paint(partial(self._write, texts))
+        except Exception as error:  # whatever it is, `flush` must not wait for ever
+            if not isinstance(error, BrokenPipeError):
+                self.failure = str(error) or type(error).__name__
+            self.closed = True
+            self._on_closed()
+
+    def _write(self, texts: _Texts) -> None:
+        """Write texts, in a thread. A failure of stderr is ignored: stdout may still work."""
+        for stream, group in groupby(texts, itemgetter(0)):
+            try:
+                stream.writelines(text for _, text in group)
+                stream.flush()
+            except OSError:
+                if stream is self._stdout:
+                    raise
 
 
 def _width(stream: TextIO) -> int:
-    """The columns of a terminal; of anything else, as many as a header has."""
+    """The columns of a terminal, or the default width of a header."""
     try:
-        return os.get_terminal_size(stream.fileno()).columns
-    except (OSError, ValueError):
+        return os.get_terminal_size(stream.fileno()).columns or WIDTH
+    except OSError:
         return WIDTH
+
+
+def _line_character(stream: TextIO) -> str:
+    """The character that headers are drawn with, in the stream's encoding."""
+    try:
+        "─".encode(stream.encoding or "utf-8")
+    except UnicodeEncodeError:
+        return "-"
+    return "─"

@@ -1,204 +1,178 @@
-"""Commands from a prompt: reads a line, runs it, and again. With its neighbours the only user of prompt_toolkit."""
+"""The prompt that is always there: Enter queues a line, and a task runs the lines."""
 
+import asyncio
 import os
-import sys
 import time
-from collections.abc import Callable
 
 from prompt_toolkit import PromptSession
+from prompt_toolkit.auto_suggest import AutoSuggestFromHistory
 from prompt_toolkit.buffer import Buffer
-from prompt_toolkit.document import Document
 from prompt_toolkit.filters import Condition, is_searching
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.keys import Keys
-from prompt_toolkit.output import ColorDepth, DummyOutput
-from prompt_toolkit.search import stop_search
-from prompt_toolkit.utils import is_dumb_terminal
+from prompt_toolkit.utils import get_cwidth
 
-from jobs_sandbox.commands.lines import is_open_document, logical_lines
-from jobs_sandbox.core.errors import Quit, Rejected, SandboxError
-from jobs_sandbox.core.settings import Settings
+from jobs_sandbox.commands.lines import is_open_document, split_commands
+from jobs_sandbox.core.errors import Interrupted, Quit, Rejected, SandboxError
 from jobs_sandbox.session.session import Session
-from jobs_sandbox.ui.completer import DocumentLexer, Suggestions, TableCompleter
+from jobs_sandbox.ui.completer import CommandCompleter, DocumentLexer
 from jobs_sandbox.ui.console import Console
-from jobs_sandbox.ui.editor import edited
 from jobs_sandbox.ui.history import open_history
-from jobs_sandbox.ui.terminal import Bar, DumbPainter, Painter, TerminalInput, keys_unseen
+from jobs_sandbox.ui.script import PROMPT
+from jobs_sandbox.ui.terminal import TerminalInput
 
-PROMPT = "jobs-sandbox> "
-_MENU_ROWS = 6
+_SHOWN = 30  # characters of a running command in the toolbar
 
 
-class Repl:
-    """Reads lines at a terminal and runs them until the user leaves."""
+class Prompt:
+    """Reads lines at a terminal, and runs them until the user leaves."""
 
-    def __init__(self, session: Session, console: Console, settings: Settings) -> None:
+    def __init__(self, session: Session, console: Console, keys: TerminalInput) -> None:
         self._session = session
         self._console = console
-        self._settings = settings
-        self._running = ""  # the line that is being run
-        self._running_since, self._editing = 0.0, False
-        keys = TerminalInput(sys.stdin)
-        self._dumb = (
-            DumbPainter(PROMPT, lambda: self._prompt.default_buffer.text)
-            if is_dumb_terminal()
-            else None
-        )
-        self._painter = self._dumb or Painter(keys)
-        self._suggestions = Suggestions()
+        self._keys = keys
+        self._lines: asyncio.Queue[str] = asyncio.Queue()
+        self._running = ""
+        self._running_since = 0.0
         self._prompt: PromptSession[str] = PromptSession(
             PROMPT,
             input=keys,
-            output=DummyOutput() if self._dumb else None,
-            completer=TableCompleter(session.executions),
+            completer=CommandCompleter(session.monitor.executions),
+            # The rows for its menu are kept only while something is typed; blocks need them.
+            complete_while_typing=Condition(lambda: bool(self._buffer.text)),
+            reserve_space_for_menu=6,
             lexer=DocumentLexer(),
             history=open_history(console.warning),
-            auto_suggest=None
-            if "NO_COLOR" in os.environ
-            else self._suggestions,  # else it looks typed
+            # Without colours, a suggestion looks like typed text.
+            auto_suggest=None if os.environ.get("NO_COLOR") else AutoSuggestFromHistory(),
             bottom_toolbar=self._toolbar,
             enable_suspend=True,
+            erase_when_done=True,
+            tempfile_suffix=".json",
             refresh_interval=1.0,  # the toolbar counts seconds
-            multiline=Condition(lambda: is_open_document(self._prompt.default_buffer.text)),
+            multiline=Condition(lambda: is_open_document(self._buffer.text)),
             prompt_continuation=lambda width, *_: " " * width,
-            key_bindings=_key_bindings(self.interrupt, self._begin_to_edit, self._dumb),
-            color_depth=ColorDepth.DEPTH_1_BIT if "NO_COLOR" in os.environ else None,
+            key_bindings=self._key_bindings(),
         )
-        self._prompt.default_buffer.on_text_changed += (
-            self._dumb.show if self._dumb else self._reserve_rows
-        )
-        self._bar = Bar(
-            keys,
-            self._prompt.output,
-            self._prompt.color_depth,
-            text=self._toolbar,
-            on_interrupt=session.waiting.interrupt,
-            before_drawing=self._painter.written,
-        )
+        self._buffer = self._prompt.default_buffer
+        self._buffer.accept_handler = self._accept
+        self._prompt.app.renderer.cpr_not_supported_callback = self._report_missing_cpr
 
     async def run(self) -> None:
-        """Prompt, run, and again, until quit or Ctrl-D."""
-        self._console.paint = self._painter
-        self._session.on_change = self._redraw
-        self._session.learn_pending()
-        with keys_unseen():
-            while True:
-                try:
-                    await self._console.flush()
-                    text = await self._ask()
-                    async with self._bar.shown():
-                        await self._run_lines(text)
-                except KeyboardInterrupt:
-                    continue
-                except (EOFError, Quit):
-                    return
+        """Prompt until the user leaves."""
+        self._console.write_with(self._keys.paint)
+        self._session.monitor.observe(self._prompt.app.invalidate)
+        self._session.refresh()
+        await self._console.flush()
+        running = asyncio.create_task(self._run_lines())
+        try:
+            await self._prompt.prompt_async(handle_sigint=False)
+        except EOFError:  # the terminal is gone
+            pass
+        finally:
+            running.cancel()
+            await asyncio.wait({running})
+        if not running.cancelled():
+            running.result()
 
     def interrupt(self) -> None:
-        """What Ctrl-C does, and a SIGINT from elsewhere: drop the line, or stop waiting for an answer."""
-        app = self._prompt.app
-        if not app.is_running:
-            self._session.waiting.interrupt()
-        elif not app.is_done and not self._editing:  # else it is the editor's
-            if (
-                app.layout.is_searching
-            ):  # else its field keeps the keys, also of the prompts to come
-                stop_search()
-            buffer = self._prompt.default_buffer
-            buffer.cursor_position = len(buffer.text)
-            buffer.insert_text("^C")
-            app.exit(exception=KeyboardInterrupt())
-
-    async def _ask(self) -> str:
-        """Show the prompt, and return what was typed.
-
-        Raises:
-            KeyboardInterrupt: the line was dropped.
-            EOFError: the user leaves.
-
-        """
-        self._prompt.reserve_space_for_menu = 0
-        if not self._dumb:
-            await self._painter.written()
-            return await self._prompt.prompt_async(handle_sigint=False)
-        await self._dumb.begin()
-        try:
-            return await self._prompt.prompt_async(handle_sigint=False)
-        finally:
-            await self._dumb.end()
-
-    async def _run_lines(self, text: str) -> None:
-        lines = [line for line in logical_lines(text) if line.strip()]
-        for line in lines:
-            if len(lines) > 1:  # so that it can be told which block belongs to which
-                self._console.echo(PROMPT + line)
-            self._running, self._running_since = line.split("\n")[0], time.monotonic()
-            try:
-                await self._session.run(line)
-            except SandboxError as error:
-                self._suggestions.failed.add(line)
-                if not isinstance(error, Rejected):  # whose block has been shown
-                    self._console.error(error)
-            finally:
-                self._running = ""
-
-    def _begin_to_edit(self, event: KeyPressEvent) -> None:
-        editing = event.app.create_background_task(self._edit())
-        # A prompt that is cancelled waits for the terminal, which the editor has.
-        event.app.future.add_done_callback(lambda _: editing.cancel())  # type: ignore[union-attr]
-
-    async def _edit(self) -> None:
-        """Take what the user's editor makes of the line, as if it had been typed."""
-        buffer = self._prompt.default_buffer
-        self._editing = True
-        try:
-            text = await edited(buffer.text)
-        except SandboxError as error:
-            self._console.error(error)
+        """Do what Ctrl-C does: stop waiting and drop the queue, or else drop the typed line."""
+        if self._running or not self._lines.empty():
+            while not self._lines.empty():
+                self._console.echo(f"{PROMPT}{self._lines.get_nowait()}^C")
+            self._session.interrupt()
         else:
-            buffer.document = Document(text)
-            buffer.validate_and_handle()
+            self._console.echo(f"{PROMPT}{self._buffer.text}^C")
+            self._buffer.reset()
+
+    def _accept(self, buffer: Buffer) -> bool:
+        """Queue what was typed; False lets prompt_toolkit clear the line."""
+        for line in split_commands(buffer.text):
+            if line.strip():
+                self._lines.put_nowait(line)
+        return False
+
+    async def _run_lines(self) -> None:
+        try:
+            while True:
+                line = await self._lines.get()
+                self._console.echo(PROMPT + line)
+                self._running = line.split("\n")[0]
+                self._running_since = time.monotonic()
+                try:
+                    await self._session.run(line)
+                except (Interrupted, Rejected):  # reported, or shown as a block
+                    pass
+                except SandboxError as error:
+                    self._console.error(error)
+                self._running = ""
+        except Quit:
+            await self._console.flush()
         finally:
-            self._editing = False
+            if self._prompt.app.is_running:
+                self._prompt.app.exit(result="")
 
-    def _reserve_rows(self, buffer: Buffer) -> None:
-        """Keep rows for the menu only while something is typed: in a low window, blocks need them."""
-        self._prompt.reserve_space_for_menu = _MENU_ROWS if buffer.text else 0
+    def _key_bindings(self) -> KeyBindings:
+        bindings = KeyBindings()
 
-    def _redraw(self) -> None:
-        self._prompt.app.invalidate()
-        self._bar.app.invalidate()
+        @bindings.add("c-c", filter=~is_searching)
+        def _(_: KeyPressEvent) -> None:
+            self.interrupt()
+
+        @bindings.add("c-d", filter=~is_searching & Condition(lambda: not self._buffer.text))
+        def _(_: KeyPressEvent) -> None:
+            self._lines.put_nowait("quit")
+
+        # prompt_toolkit's own binding runs the line also if the editor failed or was left unsaved.
+        @bindings.add("c-x", "c-e")
+        def _(_: KeyPressEvent) -> None:
+            before = self._buffer.text
+
+            def run_if_edited(_: object) -> None:
+                if self._buffer.text != before:
+                    self._buffer.validate_and_handle()
+
+            self._buffer.open_in_editor().add_done_callback(run_if_edited)
+
+        # Coloured text that is pasted can look like a mouse event to prompt_toolkit, whose handler
+        # then fails.
+        @bindings.add(Keys.Vt100MouseEvent)
+        def _(_: KeyPressEvent) -> None:
+            pass
+
+        return bindings
+
+    def _report_missing_cpr(self) -> None:
+        self._console.warning(
+            "there is no bar at the bottom: the terminal does not report its cursor's position. "
+            "PROMPT_TOOLKIT_NO_CPR=1 in the environment ends this message."
+        )
 
     def _toolbar(self) -> str:
-        state, settings = self._session.state, self._settings
+        """The connection, the running command, the executions: whole parts, as many as fit."""
+        monitor = self._session.monitor
+        settings = self._session.settings
+        state = monitor.state
         if state == "reconnecting":
-            state += f" for {time.monotonic() - self._session.since:.0f} s"
-        counts = self._session.executions.counts()
-        queued, in_progress = ("?", "?") if counts is None else counts
-        more = "+" if self._session.executions.more else ""
-        parts = [f" {state}"]
+            state += f" for {time.monotonic() - monitor.since:.0f} s"
+        parts = []
         if self._running:
-            parts.append(
-                f"{self._running[:40]}: {time.monotonic() - self._running_since:.0f} s, Ctrl-C stops waiting"
-            )
-        parts += [f"{queued}{more} queued, {in_progress} in progress", settings.thing]
-        if self._session.last_event:
-            parts.append(
-                f"last event {time.strftime('%H:%M:%S', time.localtime(self._session.last_event))}"
-            )
-        parts.append(
-            f"{settings.endpoint}:{settings.port}"
-        )  # long on AWS, and known: what a narrow window may cut
-        return " │ ".join(parts)
-
-
-def _key_bindings(
-    interrupt: Callable[[], None], edit: Callable[[KeyPressEvent], None], dumb: DumbPainter | None
-) -> KeyBindings:
-    bindings = KeyBindings()
-    bindings.add("c-c")(lambda _: interrupt())
-    bindings.add("c-x", "c-e", filter=~is_searching)(edit)
-    # The mouse is off. What prompt_toolkit takes for it may be a colour in what was pasted, and ends in a traceback.
-    bindings.add(Keys.Vt100MouseEvent)(lambda _: None)
-    if dumb:
-        bindings.add("c-z")(lambda event: event.app.create_background_task(dumb.suspend()))
-    return bindings
+            seconds = time.monotonic() - self._running_since
+            parts.append(f"{self._running[:_SHOWN]}: {seconds:.0f} s, Ctrl-C stops waiting")
+        if not self._lines.empty():
+            parts.append(f"+{self._lines.qsize()} lines")
+        counts = monitor.executions.counts()
+        if counts is not None:
+            more = "+" if monitor.executions.incomplete else ""
+            parts.append(f"{counts[0]}{more} queued, {counts[1]} in progress")
+        parts.append(settings.thing)
+        if monitor.last_event:
+            at = time.strftime("%H:%M:%S", time.localtime(monitor.last_event))
+            parts.append(f"last event {at}")
+        parts.append(f"{settings.endpoint}:{settings.port}")
+        text = f" {state}"
+        for part in parts:
+            longer = f"{text} | {part}"
+            if get_cwidth(longer) <= self._prompt.app.output.get_size().columns:
+                text = longer
+        return text

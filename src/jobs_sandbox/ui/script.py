@@ -1,82 +1,94 @@
 """Commands from a pipe or a file, one a line."""
 
 import asyncio
-import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
+from typing import BinaryIO
 
-from jobs_sandbox.core.errors import Quit, SandboxError, UsageError
+from jobs_sandbox.core.errors import Interrupted, Quit, SandboxError, UsageError
 from jobs_sandbox.core.threads import in_thread
 from jobs_sandbox.session.session import Session
 from jobs_sandbox.ui.console import Console
 
-LONGEST_LINE = 2**20  # bytes; a job document has 32,768 at most
-_CHUNK = 2**16
+PROMPT = "jobs-sandbox> "
+
+LONGEST_LINE = 2**20
+"""Bytes; a job document has 32,768 at most."""
 
 
 async def run_script(
-    session: Session, console: Console, lines: AsyncIterator[bytes | None]
+    session: Session, console: Console, lines: AsyncIterator[bytes], prompt: str = ""
 ) -> bool:
-    """Run lines one after another, to their end or to ``quit``; blank ones and ``#`` comments do nothing.
+    """Run lines one after another, to their end or to ``quit``.
 
     A failure is reported with its line number, and the rest goes on.
 
+    Args:
+        session: runs each line.
+        console: shows what comes of it.
+        lines: as `read_lines` returns them.
+        prompt: shown before each line, for a terminal that cannot do more.
+
     Returns:
-        Whether every command succeeded.
+        Whether every line was read and every command succeeded.
 
     """
-    number, succeeded = 0, True
+    number = 0
+    succeeded = True
+    console.prompt(prompt)
     try:
         async for raw in lines:
             number += 1
-            line = (
-                ""
-                if raw is None
-                else raw.decode("utf-8", "backslashreplace").rstrip("\r\n").removeprefix("\ufeff")
-            )
+            line = _decode(raw)
             try:
-                if raw is None:
+                if len(raw) > LONGEST_LINE:
                     raise UsageError(
                         f"a line of more than {LONGEST_LINE:,} bytes.", next_step="split it."
                     )
                 await session.run(line)
             except Quit:
                 break
+            except Interrupted:
+                succeeded = False
             except SandboxError as error:
                 succeeded = False
-                console.error(error, line=number, command=line[:80])
+                place = {} if prompt else {"line": number, "command": line[:80]}
+                console.error(error, **place)
+            console.prompt(prompt)
             await console.flush()
+    except SandboxError as error:  # the lines cannot be read
+        succeeded = False
+        console.error(error)
     except asyncio.CancelledError:
-        if (
-            not console.closed
-        ):  # else nobody reads the output any more, and the script ends as if it ended here
+        if not console.closed:
             raise
+        # Otherwise the reader of our output has ended, and so does the script.
     return succeeded
 
 
-async def read_lines(descriptor: int, warn: Callable[[str], None]) -> AsyncIterator[bytes | None]:
-    """The lines of a file; None for one of more than `LONGEST_LINE` bytes.
+async def read_lines(file: BinaryIO) -> AsyncIterator[bytes]:
+    """The lines of a file; one of more than `LONGEST_LINE` bytes is cut after the next byte.
 
-    A file that cannot be read ends like one that is empty, with a warning.
+    Raises:
+        SandboxError: it cannot be read.
+
     """
-    begun = bytearray()
+    piece = b"\n"
     while True:
+        begins_line = piece.endswith(b"\n")
         try:
-            chunk = await in_thread(lambda: os.read(descriptor, _CHUNK))
+            piece = await in_thread(lambda: file.readline(LONGEST_LINE + 1))
         except OSError as error:
-            warn(f"the standard input cannot be read ({error.strerror}): taken as its end")
-            chunk = b""
-        *ends, rest = chunk.split(b"\n")
-        for end in ends:
-            begun += end
-            yield _whole(begun)
-            begun.clear()
-        if len(begun) <= LONGEST_LINE:  # more of it need not be kept
-            begun += rest
-        if not chunk:
-            if begun:
-                yield _whole(begun)
+            raise SandboxError(
+                f"standard input cannot be read: {error.strerror}.",
+                cause="a redirection for writing, as nohup makes it",
+                next_step="give it a file or a pipe with commands.",
+            ) from error
+        if not piece:
             return
+        if begins_line:
+            yield piece
 
 
-def _whole(line: bytearray) -> bytes | None:
-    return bytes(line) if len(line) <= LONGEST_LINE else None
+def _decode(line: bytes) -> str:
+    """The text of a line, without a line end and without a byte order mark."""
+    return line.decode("utf-8", "backslashreplace").rstrip("\r\n").removeprefix("\ufeff")

@@ -35,7 +35,7 @@ FAULTS = {
     "repeats itself for ever": "sends an outcome again until it is accepted, also one that is refused",
     "ignores cancellation": "works to the end, whatever became of the execution",
     "remembers ids": "does no id twice, and reports again what it reported of it",
-    "reports twice": "sends each outcome once more a second later",
+    "reports twice": "sends each outcome once more three seconds later",
 }
 
 
@@ -176,7 +176,7 @@ class Device:
         self.state.write_text(json.dumps([job_id, status]))
         self.send(job_id, status)
         if self.fault == "reports twice":
-            threading.Timer(1, self.send, (job_id, status)).start()
+            threading.Timer(3, self.send, (job_id, status)).start()
         if self.fault == "dies of a failure" and status == "FAILED":
             sys.exit(1)
 

@@ -1,16 +1,15 @@
-"""A control plane of the program's before one that a test scripts."""
+"""A control plane before a server that a test scripts, with settings of AWS from the test alone."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from jobs_sandbox.control_plane import client
 from jobs_sandbox.control_plane.client import ControlPlane
+from jobs_sandbox.core.errors import RequestFailed
 from jobs_sandbox.core.settings import Settings
-from tests.support.control import ARN, Control
+from tests.support.servers.control import Control
 
 SETTINGS = Settings("endpoint", "cert", "key", "us-east-1", "T", "test-1", timeout=2)
 KEYS = {
@@ -18,31 +17,28 @@ KEYS = {
     "AWS_SECRET_ACCESS_KEY": "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
 }
 Connect = Callable[..., ControlPlane]
+Configure = Callable[..., None]
 
 
 @pytest.fixture(autouse=True)
-def _keys(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same credentials for every test that gives none."""
-    for name, value in KEYS.items():
-        monkeypatch.setenv(name, value)
-
-
-@pytest.fixture(autouse=True)
-def _no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The second attempt comes at once, not up to a second after the first."""
-    monkeypatch.setattr("botocore.endpoint.time", SimpleNamespace(sleep=lambda _: None))
-
-
-@pytest.fixture
-def fresh(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
-    """Nothing of a session before, no credentials in the environment, and the path of an own ~/.aws/config."""
-    for name in KEYS:
-        monkeypatch.delenv(name)
+def configure(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Configure:
+    """Writes ~/.aws/config and sets environment variables; without a file, there are keys."""
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    client._session.cache_clear()
-    yield tmp_path / "config"
-    client._session.cache_clear()
+
+    def write(config: str | bytes = "", **variables: str) -> None:
+        """Without a file, the keys stay."""
+        if config:
+            content = config.encode() if isinstance(config, str) else config
+            (tmp_path / "config").write_bytes(content)
+            for name in KEYS:
+                monkeypatch.delenv(name, raising=False)
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+
+    write(**KEYS)
+    return write
 
 
 @pytest.fixture(scope="module")
@@ -62,24 +58,20 @@ def service(_service: Control) -> Control:
 def connect(service: Control) -> Connect:
     """Makes a control plane whose endpoint is the service, or another."""
 
-    def make(url: str = service.url, **settings: Any) -> ControlPlane:
-        made = ControlPlane(SETTINGS._replace(endpoint_url=url)._replace(**settings))
-        made._thing_arn = f"{ARN}:thing/T"
-        return made
+    def make(url: str | None = service.url, **settings: Any) -> ControlPlane:
+        notice = settings.pop("notice", print)
+        return ControlPlane(SETTINGS._replace(endpoint_url=url, **settings), notice)
 
     return make
 
 
-@pytest.fixture(scope="module")
-def _plane(_service: Control) -> ControlPlane:
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in KEYS.items():
-            patch.setenv(name, value)
-        return ControlPlane(SETTINGS._replace(endpoint_url=_service.url))
+def failure(call: Callable[[], object]) -> RequestFailed:
+    """How a call fails."""
+    with pytest.raises(RequestFailed) as caught:
+        call()
+    return caught.value
 
 
-@pytest.fixture
-def plane(_plane: ControlPlane, service: Control) -> ControlPlane:
-    """A control plane before the service."""
-    _plane._thing_arn = f"{ARN}:thing/T"
-    return _plane
+def words(error: RequestFailed) -> str:
+    """All that is shown of an error, and its kind."""
+    return f"{error.message} | {error.cause} | {error.next_step} | {type(error).__name__}"

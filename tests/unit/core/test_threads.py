@@ -3,7 +3,6 @@
 import asyncio
 import gc
 import threading
-from typing import Any
 
 import pytest
 
@@ -11,18 +10,26 @@ from jobs_sandbox.core.threads import in_thread
 from tests.unit.fakes import TIMEOUT, until
 
 
-async def test_result() -> None:
-    """The work runs on a daemon thread other than the caller's, and its result is what the caller gets."""
-    thread = await in_thread(threading.current_thread)
+async def test_the_work_runs_on_a_daemon_thread() -> None:
+    """The loop goes on while the work blocks; its result is returned."""
+    go = threading.Event()
+
+    def work() -> threading.Thread:
+        assert go.wait(TIMEOUT)
+        return threading.current_thread()
+
+    waiting = asyncio.create_task(in_thread(work))
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    go.set()
+    thread = await waiting
     assert thread is not threading.current_thread()
     assert thread.daemon
 
 
-@pytest.mark.parametrize(
-    "error", [ValueError("x"), RuntimeError("y"), KeyboardInterrupt(), SystemExit(3)]
-)
-async def test_exception(error: BaseException) -> None:
-    """Whatever the work raises goes to whoever waits, and nowhere else."""
+@pytest.mark.parametrize("error", [RuntimeError("x"), KeyboardInterrupt(), SystemExit(3)])
+async def test_an_error_reaches_the_caller(error: BaseException) -> None:
+    """Everything that the work raises is raised where it is awaited, and nowhere else."""
 
     def fail() -> None:
         raise error
@@ -32,19 +39,8 @@ async def test_exception(error: BaseException) -> None:
     assert caught.value is error
 
 
-async def test_the_loop_goes_on() -> None:
-    """Who waits for a thread does not hold up the event loop."""
-    go = threading.Event()
-    waiting = asyncio.create_task(in_thread(lambda: go.wait(TIMEOUT)))
-    for _ in range(3):
-        await asyncio.sleep(0)
-    assert not waiting.done()
-    go.set()
-    assert await waiting
-
-
-async def test_arrived_comes_first() -> None:
-    """The result is handed over in the callback in which it arrives: before what arrives later, and the waker."""
+async def test_the_result_arrives_in_order() -> None:
+    """`arrived` gets the result before the caller wakes and before later callbacks."""
     story: list[str] = []
     loop = asyncio.get_running_loop()
 
@@ -52,58 +48,43 @@ async def test_arrived_comes_first() -> None:
         loop.call_soon_threadsafe(story.append, "earlier")
         return "result"
 
-    async def wait() -> None:
-        story.append(f"woken: {await in_thread(work, arrived)}")  # type: ignore[arg-type]
-
     def arrived(result: str) -> None:
         story.append(result)
         loop.call_soon(story.append, "later")
 
-    await wait()
-    await asyncio.sleep(0)
+    assert await in_thread(work, arrived) == "result"
     assert story[:2] == ["earlier", "result"]
-    assert sorted(story[2:]) == ["later", "woken: result"]
 
 
-async def test_nobody_waits_any_more() -> None:
-    """Who is cancelled leaves the thread behind; its result is handed over all the same, its error is nobody's."""
-    for fails in (False, True):
-        go, left = threading.Event(), threading.Event()
-        arrived: list[int] = []
-        complaints: list[Any] = []
+@pytest.mark.parametrize("fails", [False, True])
+async def test_a_cancelled_caller_leaves_the_thread_behind(*, fails: bool) -> None:
+    """Its result is dropped, its error is not reported, and the loop does not complain."""
+    go = threading.Event()
+    threads: list[threading.Thread] = []
+    unexpected: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: unexpected.append(context))
 
-        def complain(_: object, context: Any, into: list[Any] = complaints) -> None:
-            into.append(context)
+    def work() -> int:
+        threads.append(threading.current_thread())
+        assert go.wait(TIMEOUT)
+        return 1 // (not fails)
 
-        asyncio.get_running_loop().set_exception_handler(complain)
-
-        def work(
-            go: threading.Event = go, left: threading.Event = left, *, fails: bool = fails
-        ) -> int:
-            assert go.wait(TIMEOUT)
-            left.set()
-            if fails:
-                raise ValueError
-            return 1
-
-        waiting = asyncio.create_task(in_thread(work, arrived.append))
-        await asyncio.sleep(0)
-        waiting.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await waiting
-        go.set()
-        await until(left.is_set)
-        if not fails:
-            await until(lambda arrived=arrived: arrived)  # type: ignore[misc]
-        await in_thread(lambda: None)  # its result came after the other's
-        del waiting
-        gc.collect()
-        assert (arrived, complaints) == ([] if fails else [1], [])
+    waiting = asyncio.create_task(in_thread(work, unexpected.append))
+    await until(lambda: threads)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    go.set()
+    await until(lambda: not threads[0].is_alive())
+    await asyncio.sleep(0)
+    del waiting
+    gc.collect()
+    assert unexpected == []
 
 
 @pytest.mark.filterwarnings("error::pytest.PytestUnhandledThreadExceptionWarning")
-def test_the_loop_has_ended() -> None:
-    """A thread whose loop is closed by the time it is done ends without a word."""
+def test_a_thread_may_outlive_the_loop() -> None:
+    """A thread that ends after its loop was closed ends silently."""
     go = threading.Event()
     threads: list[threading.Thread] = []
 
@@ -112,8 +93,9 @@ def test_the_loop_has_ended() -> None:
         assert go.wait(TIMEOUT)
 
     async def main() -> None:
-        asyncio.get_running_loop().create_task(in_thread(work))
+        waiting = asyncio.create_task(in_thread(work))
         await until(lambda: threads)
+        assert not waiting.done()
 
     asyncio.run(main())
     go.set()

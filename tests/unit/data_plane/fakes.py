@@ -1,49 +1,36 @@
-"""A hand-written stand-in for the device SDK, a listener that keeps what it receives, and tests on an event loop."""
+"""A hand-written stand-in for the device SDK, and a listener that keeps what it receives."""
 
 import asyncio
-import functools
 import json
-import threading
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import Callable
 from concurrent.futures import Future
-from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 from awscrt import mqtt5
 from awscrt.exceptions import AwsCrtError
 from awscrt.mqtt_request_response import SubscriptionStatusEventType as Status
-from awsiot import V2ServiceException, iotjobs
+from awsiot import V2ServiceException
 
 from jobs_sandbox.core.blocks import CHANGED, NEXT_CHANGED, Block
 from jobs_sandbox.core.settings import Settings
 from jobs_sandbox.data_plane.client import DataPlane
 
-SETTINGS = Settings(
-    "host", "cert", "key", "region", "Thing", "test-1", port=1, ca_file="ca", timeout=60
-)
 JOBS = "$aws/things/Thing/jobs/"
-RR = "AWS_ERROR_MQTT_REQUEST_RESPONSE_"
+OPERATIONS = (
+    "get_pending_job_executions",
+    "start_next_pending_job_execution",
+    "describe_job_execution",
+    "update_job_execution",
+)
 HANGUP = AwsCrtError(5, "AWS_ERROR_MQTT_UNEXPECTED_HANGUP", "hung up")
 
 
-def asynchronous(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
-    """Run a test on an event loop of its own, in which no callback may raise and no failure may be overlooked."""
-
-    @functools.wraps(test)
-    def run(*args: Any, **kwargs: Any) -> None:
-        wrong: list[dict[str, Any]] = []
-
-        async def watched() -> None:
-            asyncio.get_running_loop().set_exception_handler(
-                lambda _, context: wrong.append(context)
-            )
-            await test(*args, **kwargs)
-
-        asyncio.run(watched())
-        assert wrong == []
-
-    return run
+def rr_error(name: str) -> AwsCrtError:
+    """An error of the SDK's requests and streams."""
+    return AwsCrtError(1, f"AWS_ERROR_MQTT_REQUEST_RESPONSE_{name}", "its message")
 
 
 async def settle() -> None:
@@ -53,67 +40,86 @@ async def settle() -> None:
 
 
 class FakeListener:
-    """Keeps what it receives, all in the order of its arrival in ``log``."""
+    """Keeps what it receives, in the order of arrival; `show` is for answers to requests."""
 
     def __init__(self) -> None:
-        self.log: list[object] = []
-        self.events: list[Block] = []
+        self.blocks: list[Block] = []
         self.pending: list[Block] = []
         self.states: list[tuple[str, str]] = []
         self.warnings: list[str] = []
-        self.threads: set[int] = set()
-
-    def event(self, block: Block) -> None:
-        self.events.append(block)
-        self.log.append(block)
-        self.threads.add(threading.get_ident())
-
-    def caught_up(self, pending: Block) -> None:
-        self.pending.append(pending)
+        self.event = self.show = self.blocks.append
+        self.caught_up = self.pending.append
+        self.warning = self.warnings.append
 
     def connection(self, state: str, message: str) -> None:
         self.states.append((state, message))
-        self.threads.add(threading.get_ident())
-
-    def warning(self, message: str) -> None:
-        self.warnings.append(message)
 
 
 class FakeStream:
-    """Keeps its listeners."""
+    """A stream of the SDK; ``on_open`` is called when it is opened."""
 
-    def __init__(self, options: Any) -> None:
+    def __init__(self, options: Any, on_open: Callable[["FakeStream"], None]) -> None:
         self.options = options
-        self.opened = 0
-
-    def open(self) -> None:
-        self.opened += 1
+        self.open = partial(on_open, self)
 
     def status(self, kind: Status, error: Exception | None = None) -> None:
         self.options.subscription_status_listener(SimpleNamespace(type=int(kind), error=error))
 
+    def established(self) -> None:
+        self.status(Status.SUBSCRIPTION_ESTABLISHED)
+
+    def refused(self) -> None:
+        self.status(Status.SUBSCRIPTION_HALTED, rr_error("SUBSCRIBE_FAILURE"))
+
 
 class FakeSdk:
-    """The MQTT client and the Jobs client in one; `on_start` and `on_open` are what happens by itself."""
+    """The MQTT client and the Jobs client in one.
 
-    def __init__(self) -> None:
+    Attributes:
+        settings, listener: the data plane's; the private key is a file that nobody else can read.
+        on_start, on_open, on_explain: called when the client is started, when a stream is opened,
+            and while a failed connection is explained.
+        built, options: what the clients were made with.
+        build_error: an error that the builder raises.
+        opened: the titles of the streams that were opened.
+        streams: the last stream of each title.
+        asked: each request with the name of its operation and its future.
+        stopped_with: the DISCONNECT packets.
+        stops: whether the client stops when it is told to.
+
+    """
+
+    def __init__(self, key: Path) -> None:
+        key.touch(0o600)
+        self.settings = Settings(
+            "host",
+            "cert",
+            str(key),
+            "region",
+            "Thing",
+            "test-1",
+            1,
+            "ca",
+            timeout=60,
+        )
+        self.listener = FakeListener()
+        self.on_start: Callable[[], None] = self.connected
+        self.on_open: Callable[[FakeStream], None] = FakeStream.established
+        self.on_explain: Callable[[], None] = lambda: None
         self.built: dict[str, Any] = {}
         self.options: Any = None
-        self.stopped_with: list[Any] = []
-        self.subscribed: list[str] = []
-        self.unsubscribed: list[str] = []
-        self.streams: dict[str, FakeStream] = {}  # the last of each title
-        self.created: list[str] = []
-        self.asked: list[tuple[str, Any, Future[Any]]] = []
         self.build_error: Exception | None = None
-        self.send_error: Exception | None = None
-        self.on_start: Callable[[], None] = self.connected
-        self.on_open: Callable[[FakeStream], None] = lambda stream: stream.status(
-            Status.SUBSCRIPTION_ESTABLISHED
-        )
+        self.opened: list[str] = []
+        self.streams: dict[str, FakeStream] = {}
+        self.asked: list[tuple[str, Any, Future[Any]]] = []
+        self.stopped_with: list[Any] = []
         self.stops = True
 
-    # The builder and the MQTT client
+    def data_plane(self, **settings: Any) -> DataPlane:
+        """A data plane, with other settings if they are given."""
+        return DataPlane(self.settings._replace(**settings), self.listener)
+
+    # The builders and the clients
 
     def build(self, cert: str, key: str, **options: Any) -> "FakeSdk":
         if self.build_error:
@@ -121,10 +127,13 @@ class FakeSdk:
         self.built = options | {"cert": cert, "key": key}
         return self
 
-    def jobs_client(self, mqtt: "FakeSdk", options: Any) -> "FakeSdk":
-        assert mqtt is self
+    def jobs_client(self, mqtt: "FakeSdk", options: Any) -> Any:
         self.options = options
-        return self
+        return SimpleNamespace(
+            create_job_executions_changed_stream=partial(self._stream, CHANGED),
+            create_next_job_execution_changed_stream=partial(self._stream, NEXT_CHANGED),
+            **{name: partial(self._ask, name) for name in OPERATIONS},
+        )
 
     def start(self) -> None:
         self.on_start()
@@ -134,74 +143,38 @@ class FakeSdk:
         if self.stops:
             self.stopped()
 
-    def subscribe(self, packet: Any) -> None:
-        self.subscribed += [subscription.topic_filter for subscription in packet.subscriptions]
-
-    def unsubscribe(self, packet: Any) -> None:
-        self.unsubscribed += packet.topic_filters
-
-    # The Jobs client
-
-    def create_job_executions_changed_stream(self, request: Any, options: Any) -> FakeStream:
-        assert isinstance(request, iotjobs.JobExecutionsChangedSubscriptionRequest)
-        return self._stream(CHANGED, request, options)
-
-    def create_next_job_execution_changed_stream(self, request: Any, options: Any) -> FakeStream:
-        assert isinstance(request, iotjobs.NextJobExecutionChangedSubscriptionRequest)
-        return self._stream(NEXT_CHANGED, request, options)
-
     def _stream(self, title: str, request: Any, options: Any) -> FakeStream:
+        assert type(request).__name__ == title.replace("Event", "SubscriptionRequest")
         assert request.thing_name == "Thing"
         options._validate()
-        self.created.append(title)
-        stream = self.streams[title] = FakeStream(options)
-        real_open = stream.open
-
-        def open_and_more() -> None:
-            real_open()
-            self.on_open(stream)
-
-        stream.open = open_and_more  # type: ignore[method-assign]
-        return stream
-
-    def get_pending_job_executions(self, request: Any) -> "Future[Any]":
-        return self._ask("get_pending_job_executions", request)
-
-    def start_next_pending_job_execution(self, request: Any) -> "Future[Any]":
-        return self._ask("start_next_pending_job_execution", request)
-
-    def describe_job_execution(self, request: Any) -> "Future[Any]":
-        return self._ask("describe_job_execution", request)
-
-    def update_job_execution(self, request: Any) -> "Future[Any]":
-        return self._ask("update_job_execution", request)
+        self.opened.append(title)
+        self.streams[title] = FakeStream(options, self.on_open)
+        return self.streams[title]
 
     def _ask(self, operation: str, request: Any) -> "Future[Any]":
-        if self.send_error:
-            raise self.send_error
-        request.client_token = f"token-{len(self.asked):04}"
-        answered: Future[Any] = Future()
-        self.asked.append((operation, request, answered))
-        return answered
+        request.client_token = f"token-{len(self.asked)}"
+        self.asked.append((operation, request, Future()))
+        return self.asked[-1][2]
 
     # What happens
 
-    def connected(self, *, session_present: bool = False) -> None:
-        connack = SimpleNamespace(session_present=session_present)
-        self.built["on_lifecycle_connection_success"](SimpleNamespace(connack_packet=connack))
+    def connected(self) -> None:
+        self.built["on_lifecycle_connection_success"](None)
 
-    def failed(self, error: Exception = HANGUP, code: int | None = None) -> None:
-        connack = (
-            None if code is None else mqtt5.ConnackPacket(reason_code=mqtt5.ConnectReasonCode(code))
-        )
-        self.built["on_lifecycle_connection_failure"](
-            SimpleNamespace(exception=error, connack_packet=connack)
-        )
+    def failed(self, connack: mqtt5.ConnackPacket | None = None) -> None:
+        data = SimpleNamespace(exception=HANGUP, connack_packet=connack)
+        self.built["on_lifecycle_connection_failure"](data)
 
-    def lost(self, error: Exception = HANGUP, packet: mqtt5.DisconnectPacket | None = None) -> None:
-        self.built["on_lifecycle_disconnection"](
-            SimpleNamespace(exception=error, disconnect_packet=packet)
-        )
+    def lost(self, packet: mqtt5.DisconnectPacket | None = None) -> None:
+        data = SimpleNamespace(exception=HANGUP, disconnect_packet=packet)
+        self.built["on_lifecycle_disconnection"](data)
+
+    def forgotten(self) -> None:
+        """The connection was lost and is back, but the broker has not kept the session."""
+        self.lost()
+        self.connected()
+        for stream in self.streams.values():
+            stream.status(Status.SUBSCRIPTION_LOST)
 
     def stopped(self) -> None:
         self.built["on_lifecycle_stopped"](None)
@@ -212,23 +185,10 @@ class FakeSdk:
 
     def answers(self, topic: str, number: int = 0, /, **fields: object) -> bytes:
         """A message with the token of a request arrives."""
-        payload = json.dumps({"clientToken": f"token-{number:04}"} | fields).encode()
+        payload = json.dumps({"clientToken": f"token-{number}"} | fields).encode()
         self.arrives(payload, topic)
         return payload
 
-    def fails(self, name: str, number: int = -1) -> None:
-        """The SDK gives up on a request."""
-        self.ends(AwsCrtError(1, RR + name, "words"), number)
-
-    def ends(self, error: Exception, number: int = -1) -> None:
-        """The SDK reports an error of its own, or what it thinks of an answer."""
-        self.asked[number][2].set_exception(V2ServiceException("failure", error, None))
-
-
-@asynccontextmanager
-async def started(
-    listener: FakeListener, settings: Settings = SETTINGS
-) -> AsyncIterator[DataPlane]:
-    """A data plane that is connected to the fake SDK."""
-    async with DataPlane(settings, listener) as data:
-        yield data
+    def ends(self, error: Exception) -> None:
+        """The SDK reports the failure of the last request, or what it thinks of the answer."""
+        self.asked[-1][2].set_exception(V2ServiceException("failure", error, None))

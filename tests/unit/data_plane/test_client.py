@@ -1,330 +1,178 @@
-"""The life of the data plane's connection, against a hand-written stand-in for the device SDK."""
+"""The life of the data plane's connection, against a stand-in for the device SDK."""
 
 import asyncio
+import os
 import threading
+from collections.abc import Callable
 
 import pytest
 from awscrt import mqtt5
-from awscrt.exceptions import AwsCrtError
 
-from jobs_sandbox.core import protocols as planes
-from jobs_sandbox.core.blocks import CHANGED, NEXT_CHANGED, Block
+from jobs_sandbox.core import protocols
+from jobs_sandbox.core.blocks import CHANGED, NEXT_CHANGED
 from jobs_sandbox.core.errors import StartError
-from jobs_sandbox.core.settings import Settings
 from jobs_sandbox.data_plane import client
 from jobs_sandbox.data_plane.client import DataPlane
-from tests.unit.data_plane.fakes import (
-    HANGUP,
-    SETTINGS,
-    FakeListener,
-    FakeSdk,
-    asynchronous,
-    settle,
-    started,
-)
+from tests.unit.data_plane.fakes import HANGUP, FakeSdk, settle
 
-
-async def start_error(listener: FakeListener, settings: Settings = SETTINGS) -> StartError:
-    """What a start ends in that cannot succeed."""
-    with pytest.raises(StartError) as raised:
-        await DataPlane(settings, listener).__aenter__()
-    assert listener.states[-1] == ("stopped", "")
-    return raised.value
+STOPPED = ("stopped", "")
+BUSY = mqtt5.ConnackPacket(reason_code=mqtt5.ConnectReasonCode.SERVER_BUSY)
 
 
 # The start
 
 
-@asynchronous
-async def test_connect_and_close(sdk: FakeSdk, listener: FakeListener) -> None:
-    """It connects as the settings say, opens both streams, and ends the session on its way out."""
-    async with started(listener) as data:
-        _: planes.DataPlane = data
-        assert sdk.streams.keys() == {CHANGED, NEXT_CHANGED}
-        assert {stream.opened for stream in sdk.streams.values()} == {1}
-        assert listener.states == [("connected", "")]
-    wanted = {
+async def test_connect_and_close(sdk: FakeSdk) -> None:
+    """It connects as the settings say, opens both streams, and ends the session when it closes."""
+    async with sdk.data_plane(timeout=1.5) as data:
+        _: protocols.DataPlane = data
+        assert set(sdk.opened) == {CHANGED, NEXT_CHANGED}
+    expected = {
         "cert": "cert",
-        "key": "key",
+        "key": sdk.settings.key,
         "endpoint": "host",
         "port": 1,
         "ca_filepath": "ca",
         "client_id": "test-1",
+        "connack_timeout_ms": 1500,
+        "session_behavior": mqtt5.ClientSessionBehaviorType.REJOIN_POST_SUCCESS,
     }
-    assert sdk.built.items() >= wanted.items()
-    assert sdk.built["connack_timeout_ms"] == 60_000
-    assert sdk.built["ping_timeout_ms"] < sdk.built["keep_alive_interval_sec"] * 1000
+    assert sdk.built.items() >= expected.items()
     assert sdk.built["keep_alive_interval_sec"] + sdk.built["ping_timeout_ms"] / 1000 == 15
-    assert sdk.built["session_behavior"] == mqtt5.ClientSessionBehaviorType.REJOIN_POST_SUCCESS
-    assert sdk.built["session_expiry_interval_sec"] == 3600
-    assert (sdk.built["min_reconnect_delay_ms"], sdk.built["max_reconnect_delay_ms"]) == (500, 2000)
-    assert sdk.options.max_streaming_subscriptions == 2
+    # The session's timer runs out first.
+    assert sdk.options.operation_timeout_in_seconds > 2
     assert [packet.session_expiry_interval_sec for packet in sdk.stopped_with] == [0]
-    assert listener.states == [("connected", ""), ("stopped", "")]
+    assert sdk.listener.states == [("connected", ""), STOPPED]
 
 
-@asynchronous
-async def test_timeout_of_the_sdk(sdk: FakeSdk, listener: FakeListener) -> None:
-    """The SDK, which counts whole seconds, never gives up on a request before the program does."""
-    async with started(listener, SETTINGS._replace(timeout=1.5)):
-        assert sdk.options.operation_timeout_in_seconds == 2
+async def test_home(sdk: FakeSdk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """``~`` in the paths of the files is the user's home."""
+    home = os.path.dirname(sdk.settings.key)
+    monkeypatch.setenv("HOME", home)
+    sdk.data_plane(cert="~/cert", key="~/key", ca_file="~/ca")
+    files = [sdk.built[file] for file in ("cert", "key", "ca_filepath")]
+    assert files == [f"{home}/cert", f"{home}/key", f"{home}/ca"]
 
 
-@asynchronous
-async def test_new_connections_send_at_once(
-    sdk: FakeSdk, listener: FakeListener, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Each connection, the first and every other, sends small packets without delay."""
-    ports: list[int] = []
-    monkeypatch.setattr(client, "send_at_once", ports.append)
-    async with started(listener):
-        sdk.lost()
-        sdk.connected()
-        await settle()
-    assert ports == [1, 1]
+@pytest.mark.parametrize(("mode", "warnings"), [(0o600, 0), (0o640, 1), (0o604, 1)])
+async def test_key_that_others_can_read(sdk: FakeSdk, mode: int, warnings: int) -> None:
+    """A private key that other users can read is warned of; another is not."""
+    os.chmod(sdk.settings.key, mode)
+    sdk.data_plane()
+    assert len(sdk.listener.warnings) == warnings
+    assert all(f"private key {sdk.settings.key}" in it for it in sdk.listener.warnings)
 
 
-@pytest.mark.parametrize(
-    "error", [RuntimeError("34"), OSError("gone"), ValueError("x"), AwsCrtError(1, "N", "m")]
-)
-@asynchronous
-async def test_builder_fails(sdk: FakeSdk, listener: FakeListener, error: Exception) -> None:
-    """Files that the SDK cannot use are a StartError, and there is nothing to stop."""
-    sdk.build_error = error
-    assert "cannot use the certificate, key or endpoint" in (await start_error(listener)).message
-    assert not sdk.stopped_with
+async def test_builder_fails(sdk: FakeSdk) -> None:
+    """Settings that the SDK refuses are explained, with the files."""
+    sdk.build_error = RuntimeError("1033 (AWS_IO_TLS_CTX_ERROR)")
+    with pytest.raises(StartError, match="the certificate file 'cert' cannot be read"):
+        sdk.data_plane()
 
 
-@asynchronous
-async def test_no_connection_in_time(sdk: FakeSdk, listener: FakeListener) -> None:
-    """Without a word of the SDK, the connection is looked into, and the client stopped."""
-    sdk.on_start = lambda: None
-    error = await start_error(listener, SETTINGS._replace(timeout=0))
-    assert error.message == "explained host "
+async def test_connection_failure(sdk: FakeSdk) -> None:
+    """A failure without a CONNACK is explained; the SDK's further attempts are not reported."""
+    sdk.on_start = sdk.on_explain = sdk.failed
+    with pytest.raises(StartError, match=f"explained '{HANGUP}'"):
+        await sdk.data_plane().__aenter__()
     assert len(sdk.stopped_with) == 1
+    assert sdk.listener.states == [STOPPED]
 
 
-@pytest.mark.parametrize("word", ["failed", "connected"])
-@asynchronous
-async def test_words_that_come_too_late(
-    sdk: FakeSdk, listener: FakeListener, monkeypatch: pytest.MonkeyPatch, word: str
-) -> None:
-    """What the SDK says while the connection is looked into is no news, and starts nothing."""
-
-    async def explain(*_: object) -> StartError:
-        getattr(sdk, word)()
-        getattr(sdk, word)()
-        await settle()
-        return StartError("explained")
-
-    monkeypatch.setattr(client, "explain_connection", explain)
+@pytest.mark.parametrize("late", [FakeSdk.failed, FakeSdk.connected])
+async def test_no_connection_in_time(sdk: FakeSdk, late: Callable[[FakeSdk], None]) -> None:
+    """A failure or success of the SDK that comes while its silence is explained starts nothing."""
     sdk.on_start = lambda: None
-    assert (await start_error(listener, SETTINGS._replace(timeout=0))).message == "explained"
-    assert listener.states == [("stopped", "")]
-    assert (sdk.created, sdk.asked) == ([], [])
+    sdk.on_explain = lambda: late(sdk)
+    with pytest.raises(StartError, match="explained ''"):
+        await sdk.data_plane(timeout=0.01).__aenter__()
+    assert (sdk.opened, sdk.listener.states) == ([], [STOPPED])
 
 
-@asynchronous
-async def test_connection_failure(sdk: FakeSdk, listener: FakeListener) -> None:
-    """A failure without a CONNACK is looked into; the SDK's further attempts are not told."""
-
-    def fail_twice() -> None:
-        sdk.failed()
-        sdk.failed(MemoryError("full"))
-
-    sdk.on_start = fail_twice
-    error = await start_error(listener)
-    assert error.message == "explained host AWS_ERROR_MQTT_UNEXPECTED_HANGUP"
-    assert listener.states == [("stopped", "")]
+async def test_connack_refuses(sdk: FakeSdk) -> None:
+    """A CONNACK's refusal is quoted."""
+    sdk.on_start = lambda: sdk.failed(BUSY)
+    with pytest.raises(StartError, match="SERVER_BUSY"):
+        await sdk.data_plane().__aenter__()
 
 
-@asynchronous
-async def test_connack_refuses(sdk: FakeSdk, listener: FakeListener) -> None:
-    """A CONNACK's refusal is quoted: there is nothing to look into."""
-    sdk.on_start = lambda: sdk.failed(code=mqtt5.ConnectReasonCode.SERVER_BUSY)
-    assert "SERVER_BUSY (137)" in (await start_error(listener)).message
-
-
-@asynchronous
-async def test_interrupted_start(sdk: FakeSdk, listener: FakeListener) -> None:
-    """A start that is cancelled stops the client."""
+async def test_cancelled_start(sdk: FakeSdk) -> None:
+    """A start that is cancelled leaves no client behind."""
     sdk.on_start = lambda: None
-    start = asyncio.ensure_future(DataPlane(SETTINGS, listener).__aenter__())
+    start = asyncio.ensure_future(sdk.data_plane().__aenter__())
     await settle()
     start.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await start
+    await asyncio.wait([start])
     assert len(sdk.stopped_with) == 1
 
 
 # The end
 
 
-@asynchronous
-async def test_close_waits_for_the_disconnect(
-    sdk: FakeSdk, listener: FakeListener, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Leaving waits until the DISCONNECT has left: else the broker would keep the session."""
-    monkeypatch.setattr(client, "_STOP_TIMEOUT", 60)
+async def test_close_waits_for_the_disconnect(sdk: FakeSdk) -> None:
+    """Closing waits until the DISCONNECT has left: else the broker would keep the session."""
     sdk.stops = False
-    data = await DataPlane(SETTINGS, listener).__aenter__()
+    data = await sdk.data_plane().__aenter__()
     closing = asyncio.ensure_future(data.__aexit__())
     await settle()
-    assert len(sdk.stopped_with) == 1
     assert not closing.done()
     sdk.stopped()
-    await asyncio.wait_for(closing, 30)
+    await closing
 
 
-@pytest.mark.parametrize("up", [True, False])
-@asynchronous
+@pytest.mark.parametrize(("up", "patience"), [(True, 0.01), (False, 1000)])
 async def test_close_does_not_wait_long(
-    sdk: FakeSdk,
-    listener: FakeListener,
-    monkeypatch: pytest.MonkeyPatch,
-    up: bool,  # noqa: FBT001 - a parameter of the test
+    sdk: FakeSdk, monkeypatch: pytest.MonkeyPatch, *, up: bool, patience: float
 ) -> None:
-    """A client that does not stop is not waited for, at all when it has no connection; its last loss is no news."""
-    monkeypatch.setattr(client, "_STOP_TIMEOUT", 0.01 if up else 60)
+    """Closing waits briefly for a connection that is up, and not at all for one that is down."""
+    monkeypatch.setattr(client, "_STOP_TIMEOUT", patience)
     sdk.stops = False
-    data = await DataPlane(SETTINGS, listener).__aenter__()
-    if not up:
-        sdk.lost()
-        await settle()
-    told = [*listener.states, ("stopped", "")]
-    await asyncio.wait_for(data.__aexit__(), 30)
+    async with sdk.data_plane():
+        if not up:
+            sdk.lost()
+            await settle()
     sdk.failed()
-    sdk.lost()
     await settle()
-    assert listener.states == told
+    assert sdk.listener.states[-1] == STOPPED
 
 
-def test_callbacks_after_the_loop(sdk: FakeSdk, listener: FakeListener) -> None:
-    """What the SDK calls when the loop is closed disturbs nobody."""
+def test_callbacks_after_the_loop(sdk: FakeSdk) -> None:
+    """The SDK may call back when the loop is closed."""
 
-    async def session() -> None:
-        async with started(listener):
-            pass
+    async def run() -> None:
+        sdk.data_plane()
 
-    asyncio.run(session())
-    told = list(listener.states)
-    sdk.lost()
+    asyncio.run(run())
     sdk.arrives(b"{}")
-    assert (listener.states, listener.events) == (told, [])
+    assert sdk.listener.blocks == []
 
 
-# Messages
+# Messages and changes
 
 
-@asynchronous
-async def test_events(sdk: FakeSdk, listener: FakeListener) -> None:
-    """A message on a stream's topic is its event, whatever it holds, in the order of arrival."""
-    async with started(listener):
-        sdk.arrives(b'{"timestamp": 5, "odd": 1}')
-        sdk.arrives(None, "notify-next")
-        await settle()
-        good, empty = listener.events
-        assert good == Block(CHANGED, {"timestamp": 5, "odd": 1}, b'{"timestamp": 5, "odd": 1}')
-        assert (empty.title, empty.body, empty.payload) == (NEXT_CHANGED, None, b"")
-        assert "not what AWS IoT Jobs documents" in empty.note
+async def test_events(sdk: FakeSdk, data: DataPlane) -> None:
+    """A message on a stream's topic is its event, handed over from the SDK's thread."""
+    for payload, topic in ((b'{"odd": 1}', "notify"), (None, "notify-next")):
+        thread = threading.Thread(target=sdk.arrives, args=(payload, topic))
+        thread.start()
+        thread.join()
+    assert sdk.listener.blocks == []
+    await settle()
+    event, empty = sdk.listener.blocks
+    assert (event.title, event.body, event.note) == (CHANGED, {"odd": 1}, "")
+    assert (empty.title, empty.body, empty.payload) == (NEXT_CHANGED, None, b"")
 
 
-@asynchronous
-async def test_callbacks_hand_over(sdk: FakeSdk, listener: FakeListener) -> None:
-    """Whatever thread the SDK calls on, everything happens on the loop's."""
-    async with started(listener):
-        for call in (lambda: sdk.arrives(b"{}"), sdk.lost, sdk.failed, sdk.connected):
-            thread = threading.Thread(target=call)
-            thread.start()
-            thread.join()
-        assert listener.events == []
-        await settle()
-        assert len(listener.events) == 1
-        assert [state for state, _ in listener.states] == [
-            "connected",
-            "reconnecting",
-            "reconnecting",
-            "connected",
-        ]
-    assert listener.threads == {threading.get_ident()}
-
-
-# The connection's ups and downs
-
-
-@asynchronous
-async def test_lost(sdk: FakeSdk, listener: FakeListener) -> None:
-    """A loss is told with its cause; so are a failed attempt and the return."""
-    async with started(listener):
-        taken_over = mqtt5.DisconnectPacket(mqtt5.DisconnectReasonCode.SESSION_TAKEN_OVER)
-        sdk.lost(packet=taken_over)
-        sdk.failed(MemoryError("full"))
-        sdk.failed(code=mqtt5.ConnectReasonCode.SERVER_BUSY)
-        sdk.failed(HANGUP, code=mqtt5.ConnectReasonCode.SUCCESS)
-        sdk.connected()
-        await settle()
-        assert listener.states[1:5] == [
-            (
-                "reconnecting",
-                "connection lost: another client connected with the same client id: SESSION_TAKEN_OVER (142)",
-            ),
-            ("reconnecting", "cannot reconnect yet: full (MemoryError); trying on"),
-            ("reconnecting", "cannot reconnect yet: SERVER_BUSY (137); trying on"),
-            (
-                "reconnecting",
-                "cannot reconnect yet: hung up (AWS_ERROR_MQTT_UNEXPECTED_HANGUP); trying on",
-            ),
-        ]
-        assert listener.states[5][1].startswith("reconnected after ")
-
-
-@asynchronous
-async def test_catching_up(sdk: FakeSdk, listener: FakeListener) -> None:
-    """After a reconnect, what is pending is handed on before whatever comes after it."""
-    async with started(listener):
-        sdk.lost()
-        sdk.connected(session_present=True)
-        await settle()
-        assert [operation for operation, _, _ in sdk.asked] == ["get_pending_job_executions"]
-        sdk.answers("get/accepted", odd=1)
-        sdk.arrives(b"{}")
-        await settle()
-        assert [block.body for block in listener.pending] == [
-            {"clientToken": "token-0000", "odd": 1}
-        ]
-        assert len(listener.events) == 1
-        assert listener.warnings == []
-
-
-@asynchronous
-async def test_catching_up_in_vain(sdk: FakeSdk, listener: FakeListener) -> None:
-    """When what is pending cannot be learnt, that is said; an answer that comes after all is taken."""
-    async with started(listener):
-        sdk.lost()
-        sdk.connected(session_present=True)
-        await settle()
-        sdk.fails("TIMEOUT")
-        await settle()
-        assert listener.warnings == [
-            "what changed while the connection was down is not known: no answer within 60 s"
-        ]
-        sdk.answers("get/accepted")
-        await settle()
-        assert len(listener.pending) == 1
-
-
-@asynchronous
-async def test_catching_up_refused(sdk: FakeSdk, listener: FakeListener) -> None:
-    """A rejection is not what is pending."""
-    async with started(listener):
-        sdk.lost()
-        sdk.connected(session_present=True)
-        await settle()
-        sdk.answers("get/rejected", code="RequestThrottled", message="slow down")
-        await settle()
-        assert listener.pending == []
-        [warning] = listener.warnings
-        assert warning.startswith(
-            "what changed while the connection was down is not known: the service rejected the "
-        )
-        assert warning.endswith("RequestThrottled: slow down")
+async def test_lost(sdk: FakeSdk, data: DataPlane, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A loss, a failed attempt and the return are reported; every connection sends at once."""
+    ports: list[int] = []
+    monkeypatch.setattr(client, "send_at_once", ports.append)
+    sdk.lost(mqtt5.DisconnectPacket(mqtt5.DisconnectReasonCode.SERVER_SHUTTING_DOWN))
+    sdk.failed(BUSY)
+    sdk.connected()
+    await settle()
+    lost, failed, restored = sdk.listener.states[1:]
+    assert lost == ("reconnecting", "connection lost: SERVER_SHUTTING_DOWN (139)")
+    assert failed == ("reconnecting", "cannot reconnect yet: SERVER_BUSY (137)")
+    assert restored[0] == "connected"
+    assert ports == [1]

@@ -8,26 +8,23 @@ import pytest
 from jobs_sandbox.data_plane.nodelay import send_at_once
 
 
-@pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6])
-def test_only_the_connections_to_that_port(family: socket.AddressFamily) -> None:
-    """The connection to the port sends at once; others, and other kinds of files, are left as they are."""
-    host = "127.0.0.1" if family == socket.AF_INET else "::1"
+@pytest.mark.parametrize(
+    ("family", "host"),
+    [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")],
+)
+def test_only_the_connections_to_that_port(family: socket.AddressFamily, host: str) -> None:
+    """The connections to the port send at once; others are left as they are."""
     with (
         socket.create_server((host, 0), family=family) as server,
         socket.create_server((host, 0), family=family) as other,
         socket.create_connection(server.getsockname()[:2]) as meant,
         socket.create_connection(other.getsockname()[:2]) as not_meant,
     ):
-        local, remote = socket.socketpair()
         files = os.listdir("/dev/fd")
         send_at_once(server.getsockname()[1])
         assert os.listdir("/dev/fd") == files
         assert meant.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
         assert not not_meant.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
-        local.sendall(b"still open")
-        assert remote.recv(100) == b"still open"
-        local.close()
-        remote.close()
 
 
 def test_a_system_without_dev_fd(monkeypatch: pytest.MonkeyPatch) -> None:

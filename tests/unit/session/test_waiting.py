@@ -1,253 +1,186 @@
-"""What a session waits for. What it does with that is proven with the session."""
+"""`wait` and `expect`: how long they wait, and the cause when they waited in vain."""
 
 import asyncio
-import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
 import pytest
 
+from jobs_sandbox.core import blocks
 from jobs_sandbox.core.blocks import Block
 from jobs_sandbox.core.errors import NotFound, RequestFailed, Throttled
-from jobs_sandbox.session import waiting as waiting_module
-from jobs_sandbox.session.verdict import is_as_expected, too_late
-from jobs_sandbox.session.waiting import Waiting
-from tests.unit.fakes import TIMEOUT, until
+from jobs_sandbox.session import waiting
+from tests.unit.fakes import TIMEOUT, FakeRun, until
 
-TITLE = "JobExecutionsChangedEvent"
-
-
-@pytest.fixture
-async def waiting() -> Waiting:
-    """What a session waits with."""
-    return Waiting()
+CHANGED = Block(blocks.CHANGED, {"jobs": {}})
+NEXT = Block(blocks.NEXT_CHANGED, {})
+LOST = RequestFailed("lost", cause="the network", next_step="look.", uncertain=True)
+NONE = NotFound("no such job")
+SLOW = Throttled("slow down")
 
 
-def block(status: str) -> Block:
-    return Block("DescribeJobExecutionOutput", {"jobId": "Job1", "status": status})
+# Events
 
 
-class Describe:
-    """The control plane, asked again and again; each outcome is the answer to one question, the last to all others."""
+async def wait(run: FakeRun, title: str = blocks.CHANGED, seconds: float = 0) -> None:
+    await waiting.wait_for_event(run.monitor, title, "T", seconds)
 
-    def __init__(self, *outcomes: Block | Exception) -> None:
-        self._outcomes = list(outcomes)
-        self.asked = 0
 
-    async def __call__(self) -> Block:
-        self.asked += 1
-        outcome = self._outcomes.pop(0) if len(self._outcomes) > 1 else self._outcomes[0]
+async def wait_in_vain(run: FakeRun) -> str:
+    """The cause."""
+    with pytest.raises(RequestFailed, match="no JobExecutionsChangedEvent within 0 s") as caught:
+        await wait(run)
+    return caught.value.cause
+
+
+async def test_an_event_counts_once(run: FakeRun) -> None:
+    """Each event that came ends one wait; the cause of a later failure is the earlier wait."""
+    for _ in range(2):
+        run.monitor.event(CHANGED)
+    for _ in range(2):
+        await wait(run)
+    assert "an earlier wait took the one that came at " in await wait_in_vain(run)
+    run.monitor.forget_events()
+    assert "earlier" not in await wait_in_vain(run)
+
+
+async def test_an_event_ends_the_wait(run: FakeRun) -> None:
+    """A wait ends as soon as its event comes; others do not end it."""
+    task = asyncio.create_task(wait(run, blocks.NEXT_CHANGED, 600))
+    for _ in range(3):
+        await asyncio.sleep(0)
+        run.monitor.event(CHANGED)
+    assert not task.done()
+    run.monitor.event(NEXT)
+    await asyncio.wait_for(task, TIMEOUT)
+    assert run.monitor.take_event(blocks.CHANGED)
+
+
+async def test_why_no_event_came(run: FakeRun) -> None:
+    """The cause is the connection, if it was down, or a permission."""
+    assert "iot:Receive on topic/$aws/things/T/jobs/notify" in await wait_in_vain(run)
+    run.monitor.connection("reconnecting", "")
+    assert await wait_in_vain(run) == "the connection is down"
+    asyncio.get_running_loop().call_soon(run.monitor.connection, "connected", "")
+    assert "was down meanwhile" in await wait_in_vain(run)
+    assert "iot:Receive" in await wait_in_vain(run)
+
+
+# Statuses
+
+
+def execution(status: str, **fields: object) -> Block:
+    return Block(blocks.JOB_EXECUTION, {"jobId": "J", "status": status} | fields)
+
+
+QUEUED, IN_PROGRESS, FAILED = map(execution, ("QUEUED", "IN_PROGRESS", "FAILED"))
+
+
+def answers(*outcomes: Block | Exception) -> Callable[[], Block]:
+    """What the control plane answers, one after another; then the time is up."""
+    left = [*outcomes, TimeoutError()]
+
+    def work() -> Block:
+        outcome = left.pop(0)
         if isinstance(outcome, Exception):
             raise outcome
         return outcome
 
-
-async def test_a_status_that_is(waiting: Waiting) -> None:
-    """A status that the execution has already is asked for once, though there be no time."""
-    describe = Describe(block("QUEUED"))
-    assert await waiting.for_status("Job1", "QUEUED", describe, 0) == block("QUEUED")
-    assert describe.asked == 1
+    return work
 
 
-async def test_an_event_makes_it_ask(waiting: Waiting, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every event makes it ask again, at once, and one that comes while it asks, too; none is used up by that."""
-    monkeypatch.setattr(waiting_module, "_ASK_AGAIN", 600)
-    describe = Describe(block("QUEUED"), block("IN_PROGRESS"), block("SUCCEEDED"))
-
-    async def with_an_event() -> Block:
-        if describe.asked == 1:
-            waiting.event_arrived(TITLE)
-        await asyncio.sleep(0)
-        return await describe()
-
-    task = asyncio.create_task(waiting.for_status("Job1", "SUCCEEDED", with_an_event, 600))
-    await until(lambda: describe.asked == 1)
-    await asyncio.sleep(0.01)
-    assert describe.asked == 1
-    waiting.event_arrived(TITLE)
-    async with asyncio.timeout(TIMEOUT):
-        assert await task == block("SUCCEEDED")
-    assert waiting._unclaimed[TITLE] == 2
+async def expect(run: FakeRun, status: str, seconds: float = 600) -> Block:
+    return await waiting.expect(run.monitor, run.control, "J", status, seconds)
 
 
-async def test_it_asks_each_second(waiting: Waiting, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without events, which a policy may withhold, it asks again after a while, and not all the time."""
-    monkeypatch.setattr(waiting_module, "_ASK_AGAIN", 0.05)
-    describe = Describe(block("QUEUED"), block("QUEUED"), block("SUCCEEDED"))
-    began = time.monotonic()
-    await waiting.for_status("Job1", "SUCCEEDED", describe, 600)
-    assert time.monotonic() - began >= 0.1
-    assert describe.asked == 3
-
-
-async def test_another_end(waiting: Waiting) -> None:
-    """An execution that has ended in another status will not come to this one: a failure at once."""
-    with pytest.raises(RequestFailed, match="ended as FAILED, not SUCCEEDED"):
-        await waiting.for_status("Job1", "SUCCEEDED", Describe(block("FAILED")), 600)
-
-
-@pytest.mark.parametrize(
-    ("outcome", "seen"),
-    [
-        (block("IN_PROGRESS"), "it is IN_PROGRESS"),
-        (NotFound("no such job"), "there is none"),
-        (RequestFailed("the network", uncertain=True), "no answer came"),
-        (Throttled("slow down"), "no answer came"),
-    ],
-)
-async def test_a_status_that_is_not(
-    waiting: Waiting, monkeypatch: pytest.MonkeyPatch, outcome: Block | Exception, seen: str
-) -> None:
-    """What it last saw is told when the time is over; no execution yet, no answer, or throttling is waited out."""
-    monkeypatch.setattr(waiting_module, "_ASK_AGAIN", 0.01)
-    describe = Describe(outcome)
-    began = time.monotonic()
-    with pytest.raises(
-        RequestFailed, match=f"the execution of Job1 is not SUCCEEDED after 0.05 s: {seen}"
-    ):
-        await waiting.for_status("Job1", "SUCCEEDED", describe, 0.05)
-    assert time.monotonic() - began >= 0.05
-    assert describe.asked > 1
-
-
-async def test_what_was_seen_is_kept(waiting: Waiting, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A later answer that is lost does not make what was seen before unseen."""
-    monkeypatch.setattr(waiting_module, "_ASK_AGAIN", 0.01)
-    describe = Describe(block("IN_PROGRESS"), RequestFailed("the network", uncertain=True))
-    with pytest.raises(RequestFailed, match="it is IN_PROGRESS"):
-        await waiting.for_status("Job1", "SUCCEEDED", describe, 0.05)
-
-
-async def test_a_failure_that_stays(waiting: Waiting) -> None:
-    """What will not be otherwise a moment later, such as a missing permission, is a failure at once."""
-    error = RequestFailed("access denied")
+async def failure(run: FakeRun, status: str, seconds: float = 600) -> RequestFailed:
     with pytest.raises(RequestFailed) as caught:
-        await waiting.for_status("Job1", "SUCCEEDED", Describe(error), 600)
-    assert caught.value is error
-
-
-async def hung(
-    waiting: Waiting, seconds: float
-) -> tuple["asyncio.Task[Block]", "asyncio.Future[Block]"]:
-    """A wait for a status whose question has no answer."""
-    future: asyncio.Future[Block] = asyncio.get_running_loop().create_future()
-    asked: list[int] = []
-
-    def describe() -> Awaitable[Block]:
-        asked.append(1)
-        return future
-
-    task = asyncio.create_task(_caught(waiting, describe, seconds))
-    await until(lambda: asked)
-    return task, future
-
-
-async def _caught(
-    waiting: Waiting, describe: Callable[[], Awaitable[Block]], seconds: float
-) -> Block:
-    try:
-        return await waiting.for_status("Job1", "SUCCEEDED", describe, seconds)
-    except KeyboardInterrupt:
-        return Block("Interrupted", {})
-
-
-async def test_a_question_without_an_answer(waiting: Waiting) -> None:
-    """A question without an answer is given up when the time is over, and left."""
-    task, future = await hung(waiting, 0.05)
-    with pytest.raises(RequestFailed, match="no answer came"):
-        await task
-    assert future.cancelled()
-
-
-async def test_a_question_is_interrupted(waiting: Waiting) -> None:
-    """Ctrl-C does not wait for the answer to a question; nor for the next one."""
-    task, future = await hung(waiting, 600)
-    waiting.interrupt()
-    assert (await task).title == "Interrupted"
-    assert future.cancelled()
-    waiting.begin(forget_events=False)
-    task = asyncio.create_task(_caught(waiting, Describe(block("QUEUED")), 600))
-    await asyncio.sleep(0.01)
-    waiting.interrupt()
-    assert (await task).title == "Interrupted"
-
-
-async def test_a_flood_of_other_events(waiting: Waiting) -> None:
-    """A wait for an event ends in time, though others arrive in every turn of the loop."""
-
-    async def flood() -> None:
-        while True:
-            waiting.event_arrived("NextJobExecutionChangedEvent")
-            await asyncio.sleep(0)
-
-    flooding = asyncio.create_task(flood())
-    with pytest.raises(RequestFailed, match=r"no JobExecutionsChangedEvent within 0\.05 s"):
-        async with asyncio.timeout(TIMEOUT):
-            await waiting.for_event(TITLE, "T", 0.05)
-    flooding.cancel()
-
-
-@pytest.mark.parametrize("forget", [True, False])
-async def test_begin(waiting: Waiting, forget: bool) -> None:  # noqa: FBT001 - a parameter of the test
-    """A new command knows of earlier events if it is to, and of no earlier interrupt."""
-    waiting.event_arrived(TITLE)
-    waiting.interrupt()
-    waiting.begin(forget_events=forget)
-    await waiting.for_seconds(0)
-    if forget:
-        with pytest.raises(RequestFailed):
-            await waiting.for_event(TITLE, "T", 0)
-    else:
-        await waiting.for_event(TITLE, "T", 0)
-
-
-@pytest.mark.parametrize("seen", ["QUEUED", "IN_PROGRESS", "", None])
-def test_too_late_tells_what_to_do_next(seen: str | None) -> None:
-    """Whatever was seen last, the failure says why that may be, and what to do."""
-    error = too_late("Job1", "SUCCEEDED", seen, 3)
-    assert error.cause
-    assert error.next_step
-    assert ("`expect Job1 SUCCEEDED <seconds>`" in error.next_step) == (seen != "")
-    assert ("`describe-job-execution $next`" in error.next_step) == (seen == "QUEUED")
-
-
-def test_canceled_without_force() -> None:
-    """An execution in progress, though its job is canceled: no time that is given to it makes it CANCELED."""
-    assert "unless forced" in too_late("Job1", "CANCELED", "IN_PROGRESS", 3).cause
-
-
-def test_another_end_tells_what_to_do_next() -> None:
-    """An execution that has ended stays so."""
-    assert "create a new job" in another_end("FAILED").next_step
-
-
-def another_end(status: str, **body: object) -> RequestFailed:
-    with pytest.raises(RequestFailed) as caught:
-        is_as_expected(
-            Block("DescribeJobExecutionOutput", {"status": status} | body), "Job1", "SUCCEEDED"
-        )
+        await expect(run, status, seconds)
     return caught.value
 
 
-def test_what_the_device_told() -> None:
-    """The device's own words on the end are shown as it wrote them, however the service wraps them."""
-    for details in ({"detailsMap": {"why": "zu heiß"}}, {"why": "zu heiß"}):
-        assert (
-            another_end("FAILED", statusDetails=details).cause
-            == 'its statusDetails: {"why": "zu heiß"}'
-        )
+@pytest.fixture
+def often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`expect` asks again at once."""
+    monkeypatch.setattr(waiting, "_ASK_AGAIN", 0)
+
+
+async def test_it_asks_after_events(run: FakeRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It asks at once, and again after each event, also after one that comes meanwhile."""
+    monkeypatch.setattr(waiting, "_ASK_AGAIN", 600)
+    run.control.work = answers(QUEUED, IN_PROGRESS, FAILED)
+    task = asyncio.create_task(expect(run, "FAILED"))
+    asyncio.get_running_loop().call_soon(run.monitor.event, CHANGED)
+    await until(lambda: run.monitor.executions.statuses() == {"J": "IN_PROGRESS"})
+    await asyncio.sleep(0)
+    assert len(run.control.calls) == 2
+    run.monitor.event(NEXT)
+    assert await asyncio.wait_for(task, TIMEOUT) == FAILED
+    assert run.monitor.take_event(blocks.CHANGED)
+
+
+@pytest.mark.parametrize("outcome", [QUEUED, NONE, SLOW, LOST])
+@pytest.mark.usefixtures("often")
+async def test_it_asks_again(run: FakeRun, outcome: Block | RequestFailed) -> None:
+    """Without events it asks again after a while, whatever the first answer was."""
+    run.control.work = answers(outcome, FAILED)
+    assert await expect(run, "FAILED") == FAILED
+
+
+async def test_a_refusal_is_final(run: FakeRun) -> None:
+    """A failure that stays, such as a missing permission, is raised at once."""
+    refusal = RequestFailed("access denied")
+    run.control.work = answers(refusal)
+    assert await failure(run, "FAILED") is refusal
 
 
 @pytest.mark.parametrize(
-    ("status", "cause", "by_the_device"),
+    ("status", "details", "cause"),
     [
-        ("CANCELED", "an operator canceled the job or this execution", False),
-        ("REMOVED", "the thing is no target of the job any more", False),
-        ("TIMED_OUT", "a timer ran out; its statusDetails: none", True),
-        ("REJECTED", "its statusDetails: none", True),
+        ("FAILED", {"detailsMap": {"why": "heiß"}}, 'the device reported {"why": "heiß"}'),
+        ("REJECTED", {"why": "no"}, 'the device reported {"why": "no"}'),
+        ("TIMED_OUT", None, "a timer ran out; the device reported no statusDetails"),
+        ("CANCELED", None, "an operator canceled"),
+        ("REMOVED", None, "no longer a target"),
     ],
 )
-def test_who_ended_it(status: str, cause: str, by_the_device: bool) -> None:  # noqa: FBT001 - a parameter
-    """The device is blamed for what a device does."""
-    error = another_end(status)
-    assert error.cause == cause
-    assert ("look at what the device does" in error.next_step) is by_the_device
+async def test_another_end(run: FakeRun, status: str, details: object, cause: str) -> None:
+    """An execution that ended in another status fails at once, and its status is recorded."""
+    run.control.work = answers(execution(status, statusDetails=details))
+    error = await failure(run, "SUCCEEDED")
+    assert error.message == f"the execution of J ended as {status}, not SUCCEEDED"
+    assert cause in error.cause
+    assert "create a new job" in error.next_step
+    assert ("the device" in error.next_step) is ("reported" in error.cause)
+    assert run.monitor.executions.statuses() == {"J": status}
+
+
+@pytest.mark.parametrize(
+    ("status", "outcomes", "message", "cause"),
+    [
+        ("FAILED", [QUEUED], "it is QUEUED", "no device has started it"),
+        ("FAILED", [QUEUED, IN_PROGRESS], "it is IN_PROGRESS", "still working"),
+        ("QUEUED", [IN_PROGRESS], "it is IN_PROGRESS", "the device has started it"),
+        ("CANCELED", [QUEUED], "it is QUEUED", "not canceled"),
+        ("FAILED", [LOST, NONE], "there is none", "no such job"),
+        ("FAILED", [SLOW], "not known after 600 s", "slow down"),
+        ("FAILED", [IN_PROGRESS, LOST], "it was IN_PROGRESS", "lost: the network"),
+        ("FAILED", [LOST, QUEUED], "it is QUEUED", "no device has started it"),
+    ],
+)
+@pytest.mark.usefixtures("often")
+async def test_too_late(
+    run: FakeRun, status: str, outcomes: list[Block | Exception], message: str, cause: str
+) -> None:
+    """When the time is up, the last answer or failure decides the message and the cause."""
+    run.control.work = answers(*outcomes)
+    error = await failure(run, status)
+    assert message in error.message
+    assert cause in error.cause
+    assert error.next_step
+
+
+async def test_no_answer(run: FakeRun) -> None:
+    """Without any answer, the control plane explains it."""
+    error = await failure(run, "FAILED", 0)
+    assert error.cause == "no control plane for 0 s"
+    assert "`expect J FAILED <seconds>`" in error.next_step

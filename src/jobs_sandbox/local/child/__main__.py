@@ -1,8 +1,10 @@
-"""The child process of ``--local``: MiniStack's app, on loopback only, for as long as standard input lasts.
+"""The child process of ``--local``: MiniStack's app, on loopback, as long as standard input lasts.
 
-It reads one line of JSON from standard input, what `provisioning` takes, and writes one line of JSON to standard
-output: what its parent needs to know, or ``error``. It ends when standard input ends, which happens however the
-parent dies, and removes its folder, which ``TMPDIR`` names.
+Standard input and output carry JSON objects, one a line. The first says what `provisioning` is to
+make; the answer is what a client needs, or why there is nothing: ``refused`` (a policy), ``limit``
+(of the system) or ``error``. Each later line is a request, ``{"id", "name", "arguments"}``, whose
+answer is ``{"id", "result"}`` or ``{"id", "error"}``. Standard input ends when the parent does,
+however that ends: then the process removes its folder, which ``TMPDIR`` names, and ends.
 """
 
 import asyncio
@@ -11,154 +13,162 @@ import os
 import shutil
 import socket
 import sys
+import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from jobs_sandbox.local import HOST
 
-_OPEN_PATHS = ("/_ministack/health", "/_ministack/iot/ca.pem")
-_FIXED = (3, 11, 4)  # the first Python with the correction of gh-103607
+# The first Python without gh-103607.
+_FIXED = (3, 11, 4)
+# Bytes of a line on standard input.
+_LONGEST_LINE = 1 << 20
+
+Answer = Callable[[dict[str, Any]], None]
 
 
-class LoopbackLoop(asyncio.SelectorEventLoop):
-    """An event loop that hands MiniStack's MQTT listener, which asks for every interface, a socket of ours."""
+def main() -> None:  # pragma: no cover - in the child alone
+    """Run MiniStack until the end of standard input."""
+    answers = os.fdopen(os.dup(1), "w", encoding="ascii")
+    # Whatever MiniStack prints belongs to the log.
+    os.dup2(2, 1)
 
-    def __init__(self, mqtt: socket.socket) -> None:
-        super().__init__()
-        self._mqtt = mqtt
+    def answer(message: dict[str, Any]) -> None:
+        answers.write(json.dumps(message) + "\n")
+        answers.flush()
 
-    async def create_server(self, protocol_factory: Any, *_: Any, **options: Any) -> asyncio.Server:
-        """Serve on the socket that is given, or, where an address is, on the one for MQTT."""
-        asked = {name: value for name, value in options.items() if name not in ("host", "port")}
-        return await super().create_server(protocol_factory, **{"sock": self._mqtt, **asked})
-
-
-class Gate:
-    """MiniStack's ASGI app for AWS requests alone.
-
-    Its own controls, such as a reset that wipes it, are closed, and so is everything to a web page, which could
-    reach loopback: a browser sends an ``Origin``. The app's lifespan, which would look after Docker containers, the
-    EventBridge scheduler and scripts in the root folder, is not run.
-    """
-
-    def __init__(self, app: Any) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Let a request through, or refuse it with status 403."""
-        if scope["type"] == "lifespan":
-            return
-        if reason := _refusal(scope):
-            await _refuse(scope, send, reason)
-        else:
-            await self._app(scope, receive, send)
+    try:
+        if sys.version_info < _FIXED:
+            keep_paused_transports_paused()
+        control, mqtt = listener(), listener()
+        # MiniStack reads its settings while it loads.
+        os.environ["GATEWAY_PORT"] = str(control.getsockname()[1])
+        os.environ["IOT_MTLS_PORT"] = str(mqtt.getsockname()[1])
+        asyncio.run(_serve(control, mqtt, answer))
+    except OSError as error:
+        answer({"limit": str(error)})
+    except Exception as error:  # what is wrong with an installation can be anything
+        traceback.print_exc()
+        answer({"error": f"{type(error).__name__}: {error}"})
 
 
-def _refusal(scope: Any) -> str:
-    if any(name.lower() == b"origin" for name, _ in scope["headers"]):
-        return "no web page may use this: a request with an Origin is refused"
-    path = scope["path"]
-    if path.startswith("/_") and not (path in _OPEN_PATHS and scope.get("method") == "GET"):
-        return f"{path} is closed here"
-    return ""
-
-
-async def _refuse(scope: Any, send: Any, reason: str) -> None:
-    if scope["type"] == "websocket":
-        await send({"type": "websocket.close", "code": 1008})
-        return
-    headers = [(b"content-type", b"application/json")]
-    await send({"type": "http.response.start", "status": 403, "headers": headers})
-    await send({"type": "http.response.body", "body": json.dumps({"message": reason}).encode()})
+def listener() -> socket.socket:
+    """A socket that listens on a free port of loopback; clients that connect wait to be served."""
+    # asyncio sends at once (TCP_NODELAY) only on sockets that name their protocol: on others, an
+    # answer takes 40 ms now and then.
+    listening = socket.socket(proto=socket.IPPROTO_TCP)
+    listening.bind((HOST, 0))
+    listening.listen()
+    listening.settimeout(0)
+    return listening
 
 
 def keep_paused_transports_paused() -> None:
-    """Let `pause_reading` in `connection_made` count, as Python 3.11.4 does: MiniStack's TLS upgrade relies on it.
+    """Let `pause_reading` in `connection_made` count, as since Python 3.11.4.
 
-    Before (gh-103607), the transport read the ClientHello all the same, and no TLS handshake ever ended.
+    MiniStack's upgrade to TLS relies on it. Before (gh-103607; Debian 12 has Python 3.11.2), the
+    transport read the ClientHello all the same, and no TLS handshake ever ended.
     """
     from asyncio import selector_events
 
     def add_reader(self: Any, descriptor: int, callback: Any, *arguments: Any) -> None:
         if self.is_reading():
-            self._loop._add_reader(descriptor, callback, *arguments)  # noqa: SLF001 - asyncio's own line
+            self._loop._add_reader(descriptor, callback, *arguments)
 
-    selector_events._SelectorSocketTransport._add_reader = add_reader  # type: ignore[attr-defined]  # noqa: SLF001
+    transport: Any = selector_events._SelectorSocketTransport  # type: ignore[attr-defined]
+    transport._add_reader = add_reader
 
 
 async def _serve(
-    control: socket.socket, mqtt: socket.socket
+    control: socket.socket, mqtt: socket.socket, answer: Answer
 ) -> None:  # pragma: no cover - in the child alone
     from hypercorn.asyncio import serve
     from hypercorn.config import Config
     from ministack import app
+    from ministack.services import iot
 
-    from jobs_sandbox.local.child import corrections, provisioning
+    from jobs_sandbox.local.child import corrections, faults, provisioning
+    from jobs_sandbox.local.child.request_filter import RequestFilter
 
+    lines = asyncio.StreamReader(limit=_LONGEST_LINE)
+    await asyncio.get_running_loop().connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(lines), sys.stdin
+    )
     warnings = corrections.apply()
+    provisioning.tell_content_types()
+    request = await _next(lines)
     try:
-        request = json.loads(sys.stdin.buffer.readline())
         report = await provisioning.provision(Path(os.environ["TMPDIR"]), **request)
     except provisioning.Refused as refused:
-        _tell({"refused": str(refused)})
+        answer({"refused": str(refused)})
         return
-    await app._start_iot_mtls()  # noqa: SLF001 - so that its health request tells the truth
-    where = {"endpoint_url": f"http://{HOST}:{_port(control)}", "port": _port(mqtt)}
-    _tell(where | report | {"warnings": warnings})
-    await provisioning.make_ready()  # while the parent loads what it needs
-
+    device = report.pop("device_certificate_id")
+    if not warnings:
+        faults.apply(device)
+    await start_mqtt(mqtt)
     config = Config()
     config.bind = [f"fd://{control.fileno()}"]
-    config.keep_alive_timeout = (
-        75  # seconds, as MiniStack serves itself: clients keep their connections
-    )
+    # In seconds, as MiniStack serves itself: clients keep their connections.
+    config.keep_alive_timeout = 75
     config.loglevel = "ERROR"
-    await serve(
-        Gate(app.app), config, shutdown_trigger=lambda: asyncio.to_thread(_stop_at_end_of_input)
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(
+            serve(RequestFilter(app.app), config, shutdown_trigger=asyncio.Event().wait)
+        )
+        # In a thread; otherwise the certificate of MQTT would be made for the first client.
+        tasks.create_task(iot._mtls_context())
+        where = {
+            "endpoint_url": f"http://{HOST}:{control.getsockname()[1]}",
+            "port": mqtt.getsockname()[1],
+        }
+        answer(where | report | {"warnings": warnings})
+        while True:
+            request = await _next(lines)
+            result = await _carry_out(request["name"], request["arguments"])
+            answer({"id": request["id"]} | result)
+
+
+async def start_mqtt(listening: socket.socket) -> None:
+    """Serve MQTT on a socket; MiniStack itself would listen on every interface."""
+    from ministack import app
+    from ministack.services import iot
+
+    iot._mtls_server = await asyncio.get_running_loop().create_server(
+        iot._MtlsAcceptor,
+        sock=listening,
     )
+    # It finds a listener, and so its health request is right.
+    await app._start_iot_mtls()
 
 
-def _stop_at_end_of_input() -> None:  # pragma: no cover - in the child alone
-    """Wait for the end of standard input, and end this process, even if its event loop is busy.
+async def _carry_out(
+    name: str, arguments: dict[str, Any]
+) -> dict[str, Any]:  # pragma: no cover - in the child alone
+    from jobs_sandbox.local.child import activity, faults
 
-    All that MiniStack holds is in memory and goes with it: there is nothing to shut down in good order.
+    try:
+        if name == "fault":
+            await faults.cause(**arguments)
+            return {"result": None}
+        if name == "activity":
+            return {"result": activity.activity(faults.clients(**arguments))}
+    except (TypeError, ValueError) as error:
+        return {"error": str(error)}
+    return {"error": f"unknown request: {name}"}
+
+
+async def _next(lines: asyncio.StreamReader) -> Any:  # pragma: no cover - in the child alone
+    """The next line, or the end of this process.
+
+    All that MiniStack holds is in memory and goes with it: there is nothing to shut down in good
+    order.
     """
-    sys.stdin.buffer.read()
-    shutil.rmtree(os.environ["TMPDIR"], ignore_errors=True)
-    os._exit(0)
-
-
-def _tell(report: dict[str, object]) -> None:  # pragma: no cover - in the child alone
-    """Write the one line that the parent reads; whatever is printed later belongs to the log."""
-    sys.stdout.write(json.dumps(report) + "\n")
-    sys.stdout.flush()
-    sys.stdout = sys.stderr
-
-
-def _listener() -> socket.socket:
-    """A socket on a port of loopback that nobody else has; from now on, who connects waits to be served."""
-    # asyncio sends at once (TCP_NODELAY) on sockets alone that name their protocol: others wait 40 ms now and then.
-    listener = socket.socket(proto=socket.IPPROTO_TCP)
-    listener.bind((HOST, 0))
-    listener.listen()
-    listener.settimeout(0)
-    return listener
-
-
-def _port(listener: socket.socket) -> int:  # pragma: no cover - in the child alone
-    port: int = listener.getsockname()[1]
-    return port
-
-
-def main() -> None:  # pragma: no cover - in the child alone
-    """Run MiniStack; print one line: what the parent needs to know, or why it failed."""
-    if sys.version_info < _FIXED:
-        keep_paused_transports_paused()
-    control, mqtt = _listener(), _listener()
-    # MiniStack reads its settings while it loads.
-    os.environ |= {"GATEWAY_PORT": str(_port(control)), "IOT_MTLS_PORT": str(_port(mqtt))}
-    with asyncio.Runner(loop_factory=lambda: LoopbackLoop(mqtt)) as runner:
-        runner.run(_serve(control, mqtt))
+    line = await lines.readline()
+    if not line:
+        shutil.rmtree(os.environ["TMPDIR"], ignore_errors=True)
+        os._exit(0)
+    return json.loads(line)
 
 
 if __name__ == "__main__":  # pragma: no cover

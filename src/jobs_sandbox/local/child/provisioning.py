@@ -1,16 +1,19 @@
-"""What the embedded AWS IoT holds from the start: a thing with its certificate, and an operator with keys.
+"""What the embedded AWS IoT holds from the start: a thing, two certificates, an operator with keys.
 
 Runs in MiniStack's own process and calls its services as its HTTP front does: no network, no retry.
 """
 
 import json
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+from http import HTTPStatus
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urlencode
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from ministack.core import responses
+from ministack.services import iam, iot
 
 from jobs_sandbox.local import ACCOUNT, REGION
 
@@ -20,86 +23,92 @@ class Refused(Exception):
 
 
 async def provision(
-    folder: Path, *, thing: str, device_policy: str, control_plane_policy: str
+    folder: Path,
+    *,
+    thing: str,
+    policy: str,
+    device_policy: str,
+    own_client_id: bool,
+    control_plane_policy: str,
 ) -> dict[str, Any]:
-    """Make a thing, its certificate with the device policy, and an operator with the control plane policy.
+    """Make a thing, its certificates, and an operator.
 
     Args:
-        folder: where ``ca.pem``, ``certificate.pem`` and ``private.key`` are written.
-        thing: its name. It is attached to the certificate, so that ``iot:Connection.Thing`` variables hold.
-        device_policy: JSON text.
-        control_plane_policy: JSON text.
+        folder: where the certificates and their key are written.
+        thing: its name.
+        policy: the policy of the program's certificate, JSON text.
+        device_policy: the same for the certificate of the device under test.
+        own_client_id: whether the device under test may connect with the thing's name as well.
+        control_plane_policy: the operator's policy, JSON text.
 
     Returns:
-        The paths ``ca_file``, ``cert`` and ``key``, and ``keys``, the operator's ``AWS_…`` variables.
+        The paths ``ca_file``, ``cert``, ``key``, ``device_cert`` and ``device_key``;
+        ``device_certificate_id``; and ``keys``, the operator's ``AWS_…`` variables.
 
     Raises:
         Refused: a policy is not what MiniStack accepts.
+        OSError: the files cannot be written.
 
     """
-    from ministack.core.responses import request_scope
-    from ministack.services import iot
-
-    with request_scope(ACCOUNT, REGION):
-        with _quick_keys():
-            iot._mtls_ensure_server_cert()  # it and the CA would be made for the first client
-        await _iot("POST", "/policies/device", {"policyDocument": device_policy})
-        identity = await _iot("POST", "/keys-and-certificate", query={"setAsActive": "true"})
-        certificate = identity["certificateArn"]
-        await _iot("PUT", "/target-policies/device", {"target": certificate})
-        await _iot("POST", f"/things/{thing}", {})
-        await _iot("PUT", f"/things/{thing}/principals", headers={"x-amzn-principal": certificate})
-        keys = await _operator(control_plane_policy)
-    contents = {
-        "ca_file": ("ca.pem", iot.get_ca_cert_pem()),
-        "cert": ("certificate.pem", identity["certificatePem"]),
-        "key": ("private.key", identity["keyPair"]["PrivateKey"]),
+    connect = {
+        "Effect": "Allow",
+        "Action": "iot:Connect",
+        "Resource": f"arn:aws:iot:{REGION}:{ACCOUNT}:client/{thing}",
     }
+    policies = {
+        "program": policy,
+        "device": device_policy,
+        "own-client-id": json.dumps({"Version": "2012-10-17", "Statement": [connect]}),
+    }
+    with responses.request_scope(ACCOUNT, REGION):
+        await _iot("POST", f"/things/{thing}", {})
+        for name, document in policies.items():
+            await _iot("POST", f"/policies/{name}", {"policyDocument": document})
+        program = await _iot("POST", "/keys-and-certificate", query={"setAsActive": "true"})
+        private_key = program["keyPair"]["PrivateKey"]
+        # It shares the private key: to make another one takes 20 to 100 ms.
+        request = {"certificateSigningRequest": _signing_request(private_key)}
+        device = await _iot("POST", "/certificates", request, query={"setAsActive": "true"})
+        await _attach(program, thing, "program")
+        await _attach(device, thing, "device", *["own-client-id"] * own_client_id)
+        keys = await _operator(control_plane_policy)
+    key = _write(folder / "private.key", private_key)
     return {
-        field: _write(folder / name, content) for field, (name, content) in contents.items()
-    } | {"keys": keys}
+        "ca_file": _write(folder / "ca.pem", iot.get_ca_cert_pem()),
+        "cert": _write(folder / "certificate.pem", program["certificatePem"]),
+        "key": key,
+        "device_cert": _write(folder / "device-certificate.pem", device["certificatePem"]),
+        "device_key": key,
+        "device_certificate_id": device["certificateId"],
+        "keys": keys,
+    }
 
 
-async def make_ready() -> None:
-    """Do what MiniStack would do at the first request of each kind, and spare it what is not needed for that.
+def tell_content_types() -> None:
+    """Tell MiniStack the content type of answers.
 
-    To know the content type of an answer it would load botocore, which takes longer than all the rest.
+    To find out, it would load botocore, for more than 100 ms.
     """
-    from ministack import app
-    from ministack.core import iam_actions, responses
-    from ministack.services import iot
-
     for content_types in (responses._WIRE_CT_OVERRIDE, responses._WIRE_CT_SUCCESS_OVERRIDE):
-        content_types.update(dict.fromkeys(("iot", "iot-jobs-data"), "application/json"))
-    app._get_module(
-        "apigateway_v1"
-    )  # it is asked whether the host of a request is a domain of its own
-    iam_actions._get_routes_for_service("iot")
-    await iot._mtls_context()
+        content_types |= {"iot": "application/json", "iot-jobs-data": "application/json"}
 
 
-@contextmanager
-def _quick_keys() -> Iterator[None]:
-    """Let MiniStack make EC keys, P-256, where it makes RSA ones, for its CA and its listener.
+def _signing_request(private_key: str) -> str:
+    key: Any = serialization.load_pem_private_key(private_key.encode(), None)
+    request = x509.CertificateSigningRequestBuilder(x509.Name([])).sign(key, hashes.SHA256())
+    return request.public_bytes(serialization.Encoding.PEM).decode()
 
-    An RSA key takes 20 to 200 ms. AWS IoT's own endpoints offer both kinds; the device's key stays RSA, as AWS's are.
-    """
-    from cryptography.hazmat.primitives.asymmetric import ec
-    from ministack.core import x509_utils
 
-    x509_utils._require_crypto()  # it imports what is replaced
-    rsa = x509_utils.rsa
-    x509_utils.rsa = SimpleNamespace(
-        generate_private_key=lambda **_: ec.generate_private_key(ec.SECP256R1())
-    )
-    try:
-        yield
-    finally:
-        x509_utils.rsa = rsa
+async def _attach(certificate: dict[str, Any], thing: str, *policies: str) -> None:
+    """Attach policies to a certificate, and it to the thing: policy variables need that."""
+    arn = certificate["certificateArn"]
+    for policy in policies:
+        await _iot("PUT", f"/target-policies/{policy}", {"target": arn})
+    await _iot("PUT", f"/things/{thing}/principals", headers={"x-amzn-principal": arn})
 
 
 async def _operator(policy: str) -> dict[str, str]:
-    """A user who may do what the policy says: the access key, as a process's environment names it."""
+    """The access key of a new user with a policy, as the variables of AWS's tools."""
     user = {"UserName": "operator"}
     await _iam("CreateUser", user)
     await _iam("PutUserPolicy", user | {"PolicyName": "control-plane", "PolicyDocument": policy})
@@ -116,18 +125,12 @@ async def _iot(
     query: dict[str, str] | None = None,
     headers: Any = None,
 ) -> Any:
-    from ministack.services import iot
-
     content = b"" if body is None else json.dumps(body).encode()
-    return json.loads(
-        _accepted(await iot.handle_request(method, path, headers or {}, content, query or {}))
-        or "{}"
-    )
+    answer = await iot.handle_request(method, path, headers or {}, content, query or {})
+    return json.loads(_accepted(answer) or "{}")
 
 
 async def _iam(action: str, parameters: dict[str, str]) -> str:
-    from ministack.services import iam
-
     body = urlencode({"Action": action, **parameters}).encode()
     return _accepted(await iam.handle_request("POST", "/", {}, body, {}))
 
@@ -135,7 +138,7 @@ async def _iam(action: str, parameters: dict[str, str]) -> str:
 def _accepted(answer: tuple[int, object, bytes | str]) -> str:
     status, _, body = answer
     text = body if isinstance(body, str) else body.decode()
-    if status != 200:  # noqa: PLR2004
+    if status != HTTPStatus.OK:
         raise Refused(text)
     return text
 

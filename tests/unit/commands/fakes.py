@@ -1,0 +1,46 @@
+"""A session for commands, typed against their Protocol."""
+
+from jobs_sandbox.commands.command import Call
+from jobs_sandbox.core.blocks import JOB_EXECUTION, Block
+from tests.unit.fakes import SETTINGS, Calls, FakeControl, FakeData
+
+
+class FakeDevice:
+    """A device under test; ``calls`` keeps what was done to it."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+
+    async def start(self) -> None:
+        self.calls.append("start")
+
+    async def stop(self) -> None:
+        self.calls.append("stop")
+
+
+class FakeSession:
+    """What a command works with.
+
+    Attributes:
+        shown: the answers to commands.
+        waits: what commands waited for.
+
+    """
+
+    def __init__(self) -> None:
+        self.settings = SETTINGS
+        self.control = FakeControl()
+        self.data = FakeData()
+        self.device = FakeDevice()
+        self.shown: list[Block] = []
+        self.waits: Calls = []
+
+    def show(self, block: Block, call: Call) -> None:
+        self.shown.append(block)
+
+    async def wait_for_event(self, title: str, seconds: float | None) -> None:
+        self.waits.append((title, seconds))
+
+    async def expect(self, job_id: str, status: str, seconds: float | None) -> Block:
+        self.waits.append((job_id, status, seconds))
+        return Block(JOB_EXECUTION, {"jobId": job_id})

@@ -1,0 +1,115 @@
+"""What each command does, and what is written about it."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from jobs_sandbox.commands.command import COMMANDS, DATA, Call, Command, parse
+from jobs_sandbox.core import blocks
+from jobs_sandbox.core.blocks import Block
+from jobs_sandbox.core.errors import Quit
+from jobs_sandbox.core.settings import connection_fields
+from tests.unit.commands.fakes import FakeSession
+from tests.unit.fakes import SETTINGS
+
+POLICIES = Path(__file__).parents[3] / "policies"
+
+
+@pytest.fixture
+async def session() -> FakeSession:
+    """What a command works with."""
+    return FakeSession()
+
+
+def parsed(line: str, session: FakeSession) -> Call:
+    call = parse(line, session)
+    assert call is not None
+    return call
+
+
+@pytest.mark.parametrize(
+    ("line", "call"),
+    [
+        ("create-job J {} ", ("create_job", "J", "{} ")),
+        ("delete-job J", ("delete_job", "J")),
+        ("cancel-job J", ("cancel_job", "J", False)),
+        ("cancel-job J force", ("cancel_job", "J", True)),
+        ("get-pending-job-executions", ("get_pending_job_executions",)),
+        ("start-next-pending-job-execution", ("start_next_pending_job_execution", {})),
+        ("describe-job-execution $next", ("describe_job_execution", "$next", {})),
+        (
+            'describe-job-execution J {"executionNumber": 2}',
+            ("describe_job_execution", "J", {"executionNumber": 2}),
+        ),
+        ("update-job-execution J failed", ("update_job_execution", "J", "FAILED", {})),
+        (
+            'update-job-execution J FAILED {"expectedVersion": 3}',
+            ("update_job_execution", "J", "FAILED", {"expectedVersion": 3}),
+        ),
+    ],
+)
+async def test_requests(session: FakeSession, line: str, call: tuple[object, ...]) -> None:
+    """A command of a plane makes one request and shows its answer."""
+    session.data.outcome = Block("Answer", {})
+    await parsed(line, session).run()
+    assert session.control.calls + session.data.calls == [call]
+    assert len(session.shown) == 1
+
+
+@pytest.mark.parametrize(
+    ("line", "wait"),
+    [
+        ("wait 0", ()),
+        ("wait JobExecutionsChangedEvent 7", (blocks.CHANGED, 7)),
+        ("expect J failed", ("J", "FAILED", None)),
+        ("expect J QUEUED 0.5", ("J", "QUEUED", 0.5)),
+    ],
+)
+async def test_waits(session: FakeSession, line: str, wait: tuple[object, ...]) -> None:
+    """``wait`` waits for an event or some seconds, ``expect`` for a status."""
+    await parsed(line, session).run()
+    assert session.waits == [wait for _ in wait[:1]]
+
+
+async def test_program(session: FakeSession) -> None:
+    """The commands of the program itself need no plane."""
+    for line in ("stop-device", "start-device", "connection", "help"):
+        await parsed(line, session).run()
+    assert session.device.calls == ["stop", "start"]
+    connection, help_ = session.shown
+    assert connection == Block(blocks.CONNECTION, connection_fields(SETTINGS))
+    assert help_.title == blocks.HELP
+    with pytest.raises(Quit):
+        await parsed("exit", session).run()
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+async def test_verify_hint(session: FakeSession, name: str) -> None:
+    """A command that changes something names the command that shows whether it did."""
+    call = parsed(COMMANDS[name].example, session)
+    changing = {
+        "CreateJob",
+        "DeleteJob",
+        "CancelJob",
+        "StartNextPendingJobExecution",
+        "UpdateJobExecution",
+    }
+    assert bool(call.verify_hint) is (call.command.operation in changing)
+    assert "{" not in call.verify_hint
+
+
+@pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS)
+async def test_every_command(session: FakeSession, command: Command) -> None:
+    """A command can be completed and explained, and the shipped policies allow what it needs."""
+    assert len(command.summary) <= 40
+    call = parsed(command.example, session)
+    assert call.command is command
+    assert command.example.startswith(call.label)
+    assert call.label.endswith(call.job_id)
+    if command.plane == DATA:
+        assert f'/jobs/{command.topic}"' in (POLICIES / "device-policy.json").read_text()
+    statements = json.loads((POLICIES / "control-plane-policy.json").read_text())["Statement"]
+    for action, resources in command.permissions.items():
+        [allowed] = [each["Resource"] for each in statements if action in each["Action"]]
+        assert all(f":{resource}" in str(allowed) for resource in resources)
