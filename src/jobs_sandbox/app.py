@@ -10,7 +10,7 @@ from typing import Any, cast
 
 from jobs_sandbox.core.errors import RequestFailed, StartError
 from jobs_sandbox.core.exit_status import FAILED, OK
-from jobs_sandbox.core.protocols import ControlPlane
+from jobs_sandbox.core.protocols import ControlPlane, Service
 from jobs_sandbox.core.settings import Settings, connection_fields, new_client_id
 from jobs_sandbox.core.threads import in_thread
 from jobs_sandbox.device.process import DeviceProcess, device_environment
@@ -112,7 +112,11 @@ async def _start(
         StartError: with the cause.
 
     """
-    settings = await _settings(options, console, stack)
+    local = None
+    if options.local is None:
+        settings = _account_settings(options)
+    else:
+        local, settings = await _start_local(options, console, stack)
     await _load_sdks()
     from jobs_sandbox.data_plane.client import DataPlane
 
@@ -135,7 +139,15 @@ async def _start(
     console.notice(f"connected to {settings.endpoint}:{settings.port}; type help")
     if device:
         await device.start()
-    return Session(settings, console, monitor=monitor, control=control, data=data, device=device)
+    return Session(
+        settings,
+        console,
+        monitor=monitor,
+        control=control,
+        data=data,
+        device=device,
+        service=local,
+    )
 
 
 async def _load_sdks() -> None:
@@ -184,20 +196,10 @@ async def _ensure_thing(
     raise StartError(error.message, cause=error.cause, next_step=error.next_step) from error
 
 
-async def _settings(
-    options: argparse.Namespace, console: Console, stack: AsyncExitStack
-) -> Settings:
-    """The settings of the run; with ``--local`` it starts the embedded AWS IoT.
-
-    Raises:
-        StartError: that cannot be started.
-
-    """
-    client_id = options.client_id or new_client_id()
-    if options.local is not None:
-        return await _start_local(options, client_id, console, stack)
+def _account_settings(options: argparse.Namespace) -> Settings:
+    """The settings of a run against an AWS account."""
     endpoint, cert, key, region, thing = options.arguments
-    settings = Settings(endpoint, cert, key, region, thing, client_id)
+    settings = Settings(endpoint, cert, key, region, thing, options.client_id or new_client_id())
     return settings._replace(
         port=options.port or settings.port,
         ca_file=options.ca_file,
@@ -208,13 +210,24 @@ async def _settings(
 
 
 async def _start_local(
-    options: argparse.Namespace, client_id: str, console: Console, stack: AsyncExitStack
-) -> Settings:
+    options: argparse.Namespace, console: Console, stack: AsyncExitStack
+) -> tuple[Service, Settings]:
+    """Start the embedded AWS IoT.
+
+    Returns:
+        It, and the settings of a run against it.
+
+    Raises:
+        StartError: it cannot be started.
+
+    """
     from jobs_sandbox.local.policies import read_policy
     from jobs_sandbox.local.service import LocalIoT
 
     policy = None if options.policy is None else read_policy(options.policy)
-    local = LocalIoT(options.local, policy=policy)
+    # A policy is tried on the device under test, if there is one. The prompt needs the shipped one.
+    own_policy = None if options.device else policy
+    local = LocalIoT(options.local, policy=own_policy, device_policy=policy)
     local.start()
     stack.push_async_callback(in_thread, local.stop)
     await _load_sdks()  # meanwhile it starts
@@ -229,18 +242,20 @@ async def _start_local(
         key=local.key,
         region=local.region,
         thing=local.thing,
-        client_id=client_id,
+        client_id=options.client_id or new_client_id(),
         port=local.port,
         ca_file=local.ca_file,
         endpoint_url=local.endpoint_url,
         timeout=options.timeout,
         environment=local.environment,
+        device_cert=local.device_cert,
+        device_key=local.device_key,
     )
     console.notice(
         "A local AWS IoT runs; to join it from another terminal: `connection`.",
         **connection_fields(settings),
     )
-    return settings
+    return local, settings
 
 
 async def _watch(local: Any, console: Console) -> None:

@@ -153,7 +153,8 @@ def _add_options(add: Callable[..., object]) -> None:
     add(
         "--policy",
         metavar="FILE",
-        help="with --local: enforce this device policy instead of the shipped one",
+        help="with --local: enforce this device policy instead of the shipped one; with --device, "
+        "on the device alone",
     )
     add(
         "--device",
@@ -216,10 +217,11 @@ def _check_local(options: argparse.Namespace, error: Callable[[str], NoReturn]) 
         if getattr(options, name) is not None:
             error(f"--local brings its own --{name.replace('_', '-')}")
     client_id = options.client_id or "test-"
-    if options.policy is None and not client_id.startswith("test-"):
+    shipped = options.policy is None or options.device
+    if shipped and not client_id.startswith("test-"):
         error(
             "with --local a client id begins with test-: the shipped policy allows no other; "
-            "name your own with --policy"
+            "name your own with --policy, without --device"
         )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from jobs_sandbox.core import blocks
 from jobs_sandbox.core.blocks import Block
 from jobs_sandbox.core.errors import Rejected, RequestFailed
-from jobs_sandbox.core.protocols import Device, Output, Show
+from jobs_sandbox.core.protocols import Device, Output, Service, Show
 from jobs_sandbox.core.settings import Settings
 from jobs_sandbox.session.monitor import Monitor
 from jobs_sandbox.session.session import Session
@@ -125,6 +125,43 @@ class FakeData:
         return RequestFailed(f"no {title} for {seconds:g} s", uncertain=True)
 
 
+class FakeService:
+    """An embedded AWS IoT.
+
+    Attributes:
+        faults: what it was asked to do to the device: the kind, and the arguments that were given.
+        clients, log: what it has seen of the device.
+
+    """
+
+    def __init__(self) -> None:
+        self.faults: list[tuple[str, dict[str, Any]]] = []
+        self.clients: list[dict[str, Any]] = []
+        self.log: list[dict[str, Any]] = []
+
+    def fault(
+        self,
+        kind: str,
+        *,
+        detail: str = "",
+        seconds: float = 0,
+        times: int | None = 1,
+        code: str = "",
+        reason: int | None = None,
+    ) -> None:
+        given = {
+            "detail": detail,
+            "seconds": seconds,
+            "times": times,
+            "code": code,
+            "reason": reason,
+        }
+        self.faults.append((kind, given))
+
+    def activity(self) -> dict[str, Any]:
+        return {"clients": self.clients, "log": self.log}
+
+
 class Screen:
     """A console that writes to memory. It is made on the event loop."""
 
@@ -153,7 +190,13 @@ class Screen:
 class FakeRun:
     """A session with fake planes, and its parts."""
 
-    def __init__(self, output: Output, timeout: float = 5, device: Device | None = None) -> None:
+    def __init__(
+        self,
+        output: Output,
+        timeout: float = 5,
+        device: Device | None = None,
+        service: Service | None = None,
+    ) -> None:
         self.monitor = Monitor(output)
         self.control = FakeControl()
         self.data = FakeData()
@@ -164,6 +207,7 @@ class FakeRun:
             control=self.control,
             data=self.data,
             device=device,
+            service=service,
         )
 
 

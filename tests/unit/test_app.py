@@ -7,6 +7,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, Self, TextIO
 
 import pytest
@@ -53,6 +54,7 @@ class World:
         listener: the listener of the data plane.
         on_ensure, on_connect, on_disconnect: called by the planes.
         created: the thing is new.
+        local: the fake AWS IoT of --local.
         stdout, stderr: the streams.
 
     """
@@ -62,6 +64,7 @@ class World:
         self.story: list[str] = []
         self.settings: list[Settings] = []
         self.listener: Listener
+        self.local: FakeLocal
         self.on_ensure: Callable[[], object] = lambda: None
         self.on_connect: Callable[[], object] = lambda: None
         self.on_disconnect: Callable[[], object] = lambda: None
@@ -153,7 +156,7 @@ def test_settings(world: World) -> None:
     for options in (given.split(), [], []):
         world.run(*options)
     first, *others = world.settings
-    assert first == (*FIVE, "me", 7, "ca", "p", "u", 9, {})
+    assert first == (*FIVE, "me", 7, "ca", "p", "u", 9, {}, None, None)
     assert len({settings.client_id for settings in others}) == 2
 
 
@@ -167,37 +170,56 @@ def test_a_start_that_fails(world: World, step: str) -> None:
     assert world.stdout.text == ""  # type: ignore[attr-defined]
 
 
-def test_local(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+class FakeLocal:
+    """An embedded AWS IoT that tells its story, and ends when ``ends`` is set."""
+
+    endpoint = "localhost"
+    cert = key = region = ca_file = endpoint_url = device_key = "x"
+    device_cert = "device certificate"
+    port = 1
+    environment = {"AWS_ACCESS_KEY_ID": "id"}  # noqa: RUF012
+    warnings = ("it is old",)
+
+    def __init__(self, world: World, thing: str, **policies: str | None) -> None:
+        self._world = world
+        self.thing = thing
+        self.policies = policies
+        self.ends = threading.Event()
+        world.local = self
+
+    def start(self) -> None:
+        self._world.story.append("start")
+
+    def wait_ready(self) -> None:
+        self._world.story.append("wait")
+
+    def wait_ended(self) -> str:
+        self.ends.wait(TIMEOUT)
+        return "SIGKILL"
+
+    def stop(self) -> None:
+        self.ends.set()
+        self._world.story.append("stop")
+
+
+@pytest.fixture
+def local_world(world: World, monkeypatch: pytest.MonkeyPatch) -> World:
+    """A run with a fake AWS IoT of --local."""
+    monkeypatch.setattr(
+        "jobs_sandbox.local.service.LocalIoT",
+        lambda thing, **policies: FakeLocal(world, thing, **policies),
+    )
+    return world
+
+
+def test_local(local_world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """The embedded AWS IoT runs around everything, with a client that gets all of its settings."""
-    ends = threading.Event()
-
-    class FakeLocal:
-        endpoint = cert = key = region = ca_file = endpoint_url = "x"
-        port = 1
-        environment = {"AWS_ACCESS_KEY_ID": "id"}  # noqa: RUF012
-        warnings = ("it is old",)
-
-        def __init__(self, thing: str, *, policy: str | None) -> None:
-            self.thing = thing
-
-        def start(self) -> None:
-            world.story.append("start")
-
-        def wait_ready(self) -> None:
-            world.story.append("wait")
-
-        def wait_ended(self) -> str:
-            ends.wait(TIMEOUT)
-            return "SIGKILL"
-
-        def stop(self) -> None:
-            world.story.append("stop")
+    world = local_world
 
     async def end() -> None:
-        ends.set()
+        world.local.ends.set()
         await until(lambda: "the local AWS IoT has ended (SIGKILL)" in world.stderr.text)
 
-    monkeypatch.setattr("jobs_sandbox.local.service.LocalIoT", FakeLocal)
     monkeypatch.setattr("jobs_sandbox.session.session.Session.run", lambda *_: end())
     assert world.run(arguments=["--local", "Lamp"], stdin="help\n") == 0
     assert world.story == ["start", "wait", "ensure", "connect", "disconnect", "close", "stop"]
@@ -216,7 +238,12 @@ class FakeDevice:
         self._given = given
 
     async def start(self) -> None:
-        self._world.story += [*self._given["command"], self._given["environment"]["IOT_ENDPOINT"]]
+        environment = self._given["environment"]
+        self._world.story += [
+            *self._given["command"],
+            environment["IOT_ENDPOINT"],
+            environment["IOT_CERT"],
+        ]
         self._given["on_line"]("ready")
         self._given["on_end"]("SIGKILL")
 
@@ -238,9 +265,25 @@ def device_world(world: World, monkeypatch: pytest.MonkeyPatch) -> World:
 def test_device(device_world: World) -> None:
     """The device starts after the connection, and is closed before it."""
     assert device_world.run("--device", "./device --fast") == 0
-    device = ["./device", "--fast", "host", "close"]
+    device = ["./device", "--fast", "host", "cert.pem", "close"]
     assert device_world.story == ["ensure", "connect", *device, "disconnect", "close"]
     assert "device: ready\nthe device has ended: SIGKILL\n" in device_world.stderr.text
+
+
+@pytest.mark.parametrize("device", [True, False])
+def test_a_policy_of_the_device(
+    local_world: World, device_world: World, tmp_path: Path, *, device: bool
+) -> None:
+    """The device under test gets its own certificate, and --policy holds for that alone."""
+    (tmp_path / "policy.json").write_text("{}")
+    options = ["--device", "./device"] if device else []
+    arguments = ["--local", "--policy", str(tmp_path / "policy.json")]
+    assert device_world.run(*options, arguments=arguments) == 0
+    assert local_world.local.policies == {
+        "policy": None if device else "{}",
+        "device_policy": "{}",
+    }
+    assert local_world.story.count("device certificate") == device
 
 
 def test_a_second_signal_kills_the_device(

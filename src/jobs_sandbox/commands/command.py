@@ -9,7 +9,7 @@ from jobs_sandbox.commands.documents import Field
 from jobs_sandbox.commands.lines import first_word
 from jobs_sandbox.core.blocks import TOPICS, Block
 from jobs_sandbox.core.errors import UsageError
-from jobs_sandbox.core.protocols import ControlPlane, DataPlane, Device
+from jobs_sandbox.core.protocols import ControlPlane, DataPlane, Device, Service
 from jobs_sandbox.core.settings import Settings
 from jobs_sandbox.core.text import nearest, short
 from jobs_sandbox.core.threads import in_thread
@@ -43,6 +43,10 @@ class Session(Protocol):
     @property
     def device(self) -> Device:
         """The device under test; raises `UsageError` if there is none."""
+
+    @property
+    def service(self) -> Service | None:
+        """The embedded AWS IoT of ``--local``; None without it."""
 
     def show(self, block: Block, call: "Call") -> None:
         """Show a block that answers a call."""

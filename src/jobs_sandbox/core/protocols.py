@@ -79,6 +79,37 @@ class Device(Protocol):
         """Kill it, as a power cut would; raises `SandboxError` if it is not running."""
 
 
+class Service(Protocol):
+    """The embedded AWS IoT of ``--local``, as far as it concerns the device under test.
+
+    The device is whoever connects with the certificate ``Settings.device_cert``. Each call blocks
+    for up to some seconds, and raises `SandboxError` if the service does not answer.
+    """
+
+    def fault(
+        self,
+        kind: str,
+        *,
+        detail: str = "",
+        seconds: float = 0,
+        times: int | None = 1,
+        code: str = "",
+        reason: int | None = None,
+    ) -> None:
+        """Cause a fault on the wire of the device; see `jobs_sandbox.local.service.LocalIoT`."""
+
+    def activity(self) -> dict[str, Any]:
+        """What the service has seen of the device.
+
+        Returns:
+            ``clients``: a list with an object for each client id that the device has used:
+            ``client_id``, ``connected``, ``since`` (seconds since 1970; None if it never
+            connected), ``subscriptions`` and the number of ``unacknowledged`` messages. ``log``:
+            what happened, in order of time; `jobs_sandbox.local.child.activity` lists its entries.
+
+        """
+
+
 class Listener(Protocol):
     """Receives what the data plane sees, on the event loop; no method blocks or raises."""
 

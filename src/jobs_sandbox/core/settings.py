@@ -30,6 +30,8 @@ class Settings(NamedTuple):
         timeout: seconds that connecting and each request may take.
         environment: with ``--local``, the operator's credentials, region and endpoint as ``AWS_…``
             variables. They are used instead of everything that boto3 would find. Otherwise empty.
+        device_cert, device_key: the same as ``cert`` and ``key`` for a second client, such as the
+            device under test; None: it uses the same ones.
 
     """
 
@@ -45,6 +47,8 @@ class Settings(NamedTuple):
     endpoint_url: str | None = None
     timeout: float = 5
     environment: Mapping[str, str] = MappingProxyType({})
+    device_cert: str | None = None
+    device_key: str | None = None
 
     @property
     def control_plane(self) -> str:
@@ -68,7 +72,9 @@ def connection_fields(settings: Settings) -> dict[str, Any]:
         "--profile": settings.profile,
         "--endpoint-url": endpoint_url,
     }
-    arguments = [settings.endpoint, settings.cert, settings.key, settings.region]
+    cert = settings.device_cert or settings.cert
+    key = settings.device_key or settings.key
+    arguments = [settings.endpoint, cert, key, settings.region]
     arguments += [word for name, value in options.items() if value for word in (name, value)]
     if settings.thing.startswith("-"):
         arguments.append("--")  # so that the name is not read as an option
@@ -76,8 +82,8 @@ def connection_fields(settings: Settings) -> dict[str, Any]:
         "endpoint": settings.endpoint,
         "port": settings.port,
         "ca_file": settings.ca_file,
-        "cert": settings.cert,
-        "key": settings.key,
+        "cert": cert,
+        "key": key,
         "region": settings.region,
         "thing": settings.thing,
         "client_id": settings.client_id,

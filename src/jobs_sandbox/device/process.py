@@ -39,8 +39,8 @@ def device_environment(settings: Settings) -> dict[str, str]:
     connection = {
         "IOT_ENDPOINT": settings.endpoint,
         "IOT_PORT": str(settings.port),
-        "IOT_CERT": settings.cert,
-        "IOT_KEY": settings.key,
+        "IOT_CERT": settings.device_cert or settings.cert,
+        "IOT_KEY": settings.device_key or settings.key,
         "IOT_REGION": settings.region,
         "IOT_THING": settings.thing,
         "IOT_CLIENT_ID": new_client_id("device-"),

@@ -7,7 +7,7 @@ from typing import Any
 from jobs_sandbox.commands.command import DATA, Call, parse
 from jobs_sandbox.core.blocks import REJECTED, UPDATE, Block
 from jobs_sandbox.core.errors import Interrupted, Rejected, RequestFailed, SandboxError, UsageError
-from jobs_sandbox.core.protocols import ControlPlane, DataPlane, Device, Output
+from jobs_sandbox.core.protocols import ControlPlane, DataPlane, Device, Output, Service
 from jobs_sandbox.core.settings import Settings
 from jobs_sandbox.session import waiting
 from jobs_sandbox.session.monitor import Monitor
@@ -20,6 +20,7 @@ class Session:
         settings: of this run.
         monitor: what was heard.
         control, data: the planes.
+        service: the embedded AWS IoT; None without ``--local``.
 
     """
 
@@ -32,11 +33,13 @@ class Session:
         control: ControlPlane,
         data: DataPlane,
         device: Device | None,
+        service: Service | None,
     ) -> None:
         self.settings = settings
         self.monitor = monitor
         self.control = control
         self.data = data
+        self.service = service
         self._output = output
         self._device = device
         self._tasks: set[asyncio.Task[None]] = set()  # the event loop itself keeps no reference

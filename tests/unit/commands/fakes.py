@@ -2,6 +2,7 @@
 
 from jobs_sandbox.commands.command import Call
 from jobs_sandbox.core.blocks import JOB_EXECUTION, Block
+from jobs_sandbox.core.protocols import Service
 from tests.unit.fakes import SETTINGS, Calls, FakeControl, FakeData
 
 
@@ -32,6 +33,7 @@ class FakeSession:
         self.control = FakeControl()
         self.data = FakeData()
         self.device = FakeDevice()
+        self.service: Service | None = None
         self.shown: list[Block] = []
         self.waits: Calls = []
 
