@@ -9,9 +9,11 @@ from typing import NamedTuple
 
 import pytest
 
+from jobs_sandbox.commands.command import COMMANDS
+from jobs_sandbox.core import blocks
 from tests.support.aws.account import Account
+from tests.support.aws.permissions import Permission, shipped
 from tests.support.drivers.program import run
-from tests.support.readme import ROOT
 
 SCRIPT = """\
 create-job {job} {{}}
@@ -21,8 +23,11 @@ get-pending-job-executions
 describe-job-execution {job}
 start-next-pending-job-execution
 update-job-execution {job} SUCCEEDED
+diagnose-job {job}
 delete-job {job}
 """
+DIAGNOSIS = 8  # the line of diagnose-job, which does without each of its permissions
+DELETION = 9
 START = 0  # no line of the script: the program does not start
 FAILING_LINE = {
     "notify": 2,
@@ -35,37 +40,9 @@ FAILING_LINE = {
 # MiniStack checks DescribeJobExecution on the thing alone; AWS on the job as well.
 UNCHECKED = {("iot:DescribeJobExecution", "job/*")}
 # What no command of this script needs.
-UNUSED = {("iot:CancelJob", "job/*"), ("iot:DescribeJobExecution", "thing/<thingname>")}
+UNUSED = {("iot:CancelJob", "job/*")}
 
-
-class Permission(NamedTuple):
-    """One action on one resource, as a shipped policy grants it."""
-
-    policy: str
-    action: str
-    resource: str
-
-    @property
-    def short(self) -> str:
-        """The resource without ``arn:aws:iot:<region>:<account>:``."""
-        return self.resource.split(":", 5)[5]
-
-
-def _permissions(policy: str) -> list[Permission]:
-    statements = json.loads((ROOT / "policies" / f"{policy}.json").read_text())["Statement"]
-    return [
-        Permission(policy, action, resource)
-        for statement in statements
-        for action in _list(statement["Action"])
-        for resource in _list(statement["Resource"])
-    ]
-
-
-def _list(value: str | list[str]) -> list[str]:
-    return [value] if isinstance(value, str) else value
-
-
-SHIPPED = {policy: _permissions(policy) for policy in ("device-policy", "control-plane-policy")}
+SHIPPED = {policy: shipped(policy) for policy in ("device-policy", "control-plane-policy")}
 EVERY = [permission for permissions in SHIPPED.values() for permission in permissions]
 
 
@@ -75,6 +52,7 @@ class Outcome(NamedTuple):
     thing: str
     status: int
     errors: list[dict[str, object]]
+    unknown: str
 
 
 def _document(permissions: list[Permission], account: Account, thing: str) -> str:
@@ -103,8 +81,10 @@ def _run_without(account: Account, missing: Permission | None) -> Outcome:
         SCRIPT.format(job=thing),
         account.operator(thing, left["control-plane-policy"]),
     )
-    told = [json.loads(line) for line in done.stderr.splitlines()]
-    return Outcome(thing, done.returncode, [line for line in told if line["type"] == "Error"])
+    told = [json.loads(line) for line in f"{done.stderr}{done.stdout}".splitlines()]
+    errors = [line for line in told if line["type"] == "Error"]
+    unknown = [line["body"]["unknown"] for line in told if line["type"] == blocks.DIAGNOSIS]
+    return Outcome(thing, done.returncode, errors, str(unknown))
 
 
 @pytest.fixture(scope="module")
@@ -134,13 +114,17 @@ NEEDED = [it for it in EVERY if (it.action, it.short) not in UNCHECKED | UNUSED]
 def test_a_missing_permission_is_named(
     missing: Permission, outcomes: dict[Permission | None, Outcome]
 ) -> None:
-    """Without it something fails: the command that needs it, with a message that names it."""
+    """The command that needs it fails with a message that names it; diagnose-job names it alone."""
     outcome = outcomes[missing]
-    assert outcome.status == 1
-    first = outcome.errors[0]
-    assert first.get("line", START) == _failing_line(missing)
+    cause = outcome.unknown
+    if _failing_line(missing) == DIAGNOSIS:
+        assert outcome.errors == []
+    else:
+        assert outcome.status == 1
+        assert outcome.errors[0].get("line", START) == _failing_line(missing)
+        cause = str(outcome.errors[0]["cause"])
     for word in _named(missing, outcome.thing):
-        assert word in str(first["cause"])
+        assert word in cause
 
 
 @pytest.mark.parametrize("missing", [it for it in EVERY if it not in NEEDED], ids=_id)
@@ -158,7 +142,9 @@ def test_unrelated_commands_go_on(outcomes: dict[Permission | None, Outcome]) ->
         if missing and missing.policy == "device-policy" and _failing_line(missing) != START:
             lines = {error["line"] for error in outcome.errors}
             depending = (
-                {8} if "update" in missing.short and missing.action != "iot:Receive" else set()
+                {DELETION}
+                if "update" in missing.short and missing.action != "iot:Receive"
+                else set()
             )
             assert lines == {_failing_line(missing)} | depending, missing
 
@@ -166,7 +152,11 @@ def test_unrelated_commands_go_on(outcomes: dict[Permission | None, Outcome]) ->
 def _failing_line(missing: Permission) -> int:
     """The first line of the script that needs the permission."""
     if missing.policy == "control-plane-policy":
-        return {"iot:CreateJob": 1, "iot:DeleteJob": 8}.get(missing.action, START)
+        for number, line in enumerate(SCRIPT.splitlines(), 1):
+            permissions = COMMANDS[line.split()[0]].permissions
+            if missing.short in permissions.get(missing.action, ()):
+                return number
+        return START
     topic = missing.short.rpartition("/jobs/")[2].removesuffix("/*")
     if missing.action == "iot:Connect" or (missing.action == "iot:Subscribe" and "notify" in topic):
         return START

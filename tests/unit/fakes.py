@@ -7,7 +7,7 @@ from typing import Any
 
 from jobs_sandbox.core import blocks
 from jobs_sandbox.core.blocks import Block
-from jobs_sandbox.core.errors import Rejected, RequestFailed
+from jobs_sandbox.core.errors import NotFound, Rejected, RequestFailed
 from jobs_sandbox.core.protocols import Device, Output, Service, Show
 from jobs_sandbox.core.settings import Settings
 from jobs_sandbox.session.monitor import Monitor
@@ -29,12 +29,18 @@ class FakeControl:
     Attributes:
         calls: what it was asked.
         work: runs in every call: what it raises is the outcome, what it returns the answer.
+        jobs: by id, what DescribeJob answers; it finds no others.
+        pending: what ListJobExecutionsForThing answers.
+        connectivity: what GetThingConnectivityData answers, or how it fails.
 
     """
 
     def __init__(self) -> None:
         self.calls: Calls = []
         self.work: Callable[[], Block | None] = lambda: None
+        self.jobs: dict[str, dict[str, Any]] = {}
+        self.pending: list[dict[str, Any]] = []
+        self.connectivity: dict[str, Any] | RequestFailed = {"connected": True}
 
     def _answer(self, title: str, *call: object) -> Block:
         self.calls.append(call)
@@ -55,6 +61,19 @@ class FakeControl:
 
     def describe_job_execution(self, job_id: str) -> Block:
         return self._answer(blocks.JOB_EXECUTION, "describe_job_execution", job_id)
+
+    def describe_job(self, job_id: str) -> dict[str, Any]:
+        if job_id not in self.jobs:
+            raise NotFound("no such job")
+        return self.jobs[job_id]
+
+    def list_job_executions(self, status: str) -> list[dict[str, Any]]:
+        return [one for one in self.pending if one["status"] == status]
+
+    def thing_connectivity(self) -> dict[str, Any]:
+        if isinstance(self.connectivity, RequestFailed):
+            raise self.connectivity
+        return self.connectivity
 
     def no_answer(self, seconds: float) -> RequestFailed:
         return RequestFailed(f"no control plane for {seconds:g} s", uncertain=True)

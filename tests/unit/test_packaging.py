@@ -1,7 +1,6 @@
 """The package's metadata, the policies and the commands agree with one another."""
 
 import ast
-import json
 import re
 import sys
 import tomllib
@@ -11,6 +10,7 @@ import pytest
 
 from jobs_sandbox.commands.command import COMMANDS, CONTROL
 from jobs_sandbox.core.blocks import EVENTS, TOPICS
+from tests.support.aws.permissions import shipped
 from tests.support.readme import ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -21,14 +21,7 @@ DISTRIBUTIONS = {"awsiot": "awsiotsdk"}
 
 def granted(name: str) -> set[tuple[str, str]]:
     """The actions and resources of a shipped policy."""
-    policy = json.loads((ROOT / "policies" / f"{name}.json").read_text(encoding="utf-8"))
-    found = set()
-    for statement in policy["Statement"]:
-        actions, resources = statement["Action"], statement["Resource"]
-        for action in [actions] if isinstance(actions, str) else actions:
-            for resource in [resources] if isinstance(resources, str) else resources:
-                found.add((action, resource.removeprefix("arn:aws:iot:<region>:<account>:")))
-    return found
+    return {(permission.action, permission.short) for permission in shipped(name)}
 
 
 def test_control_plane_policy() -> None:

@@ -57,6 +57,9 @@ class Session(Protocol):
     async def expect(self, job_id: str, status: str, seconds: float | None) -> Block:
         """Wait for the status of an execution; returns the block that shows it."""
 
+    async def diagnose(self, job_id: str) -> Block:
+        """Find out why a job is stuck; returns the block that says it."""
+
 
 class Parameter(NamedTuple):
     """A parameter of a command.

@@ -82,3 +82,26 @@ async def cancel_job(call: Call, job_id: str, force: str = "") -> None:
 async def expect(call: Call, job_id: str, status: str, seconds: float | None = None) -> None:
     """Ask for the execution of this thing until it has a status."""
     call.show(await call.session.expect(job_id, status, seconds))
+
+
+@command(
+    "diagnose-job",
+    CONTROL,
+    JOB,
+    summary="find out why a job is stuck",
+    details="It asks AWS IoT, and changes nothing. The most likely reason comes first, each with "
+    "the fact that shows it and the next step. A question that is not allowed is left out.",
+    example="diagnose-job Job1",
+    title=blocks.DIAGNOSIS,
+    operation="DescribeJob, DescribeJobExecution, ListJobExecutionsForThing, "
+    "GetThingConnectivityData",
+    permissions={
+        "iot:DescribeJob": ("job/*",),
+        "iot:DescribeJobExecution": ("job/*", "thing/<thingname>"),
+        "iot:ListJobExecutionsForThing": ("thing/<thingname>",),
+        "iot:GetThingConnectivityData": ("thing/<thingname>",),
+    },
+)
+async def diagnose_job(call: Call, job_id: str) -> None:
+    """Find out why a job is stuck."""
+    call.show(await call.session.diagnose(job_id))

@@ -95,6 +95,41 @@ class ControlPlane:
         answer = self._call("DescribeJobExecution", "execution.status", **names)
         return Block(blocks.JOB_EXECUTION, answer["execution"])
 
+    def describe_job(self, job_id: str) -> dict[str, Any]:
+        """Describe a job (DescribeJob): the ``job`` of the answer.
+
+        Raises:
+            NotFound: there is no such job.
+
+        """
+        job: dict[str, Any] = self._call("DescribeJob", "job.status", jobId=job_id)["job"]
+        return job
+
+    def list_job_executions(self, status: str) -> list[dict[str, Any]]:
+        """List this thing's job executions of a status (ListJobExecutionsForThing), at most 250.
+
+        Returns:
+            For each, its ``jobId`` and the fields of its ``jobExecutionSummary``.
+
+        """
+        names = {"thingName": self._settings.thing, "status": status, "maxResults": 250}
+        answer = self._call("ListJobExecutionsForThing", "executionSummaries", **names)
+        return [
+            {"jobId": summary["jobId"]} | summary["jobExecutionSummary"]
+            for summary in answer["executionSummaries"]
+        ]
+
+    def thing_connectivity(self) -> dict[str, Any]:
+        """Whether the thing is connected (GetThingConnectivityData); needs fleet indexing.
+
+        Returns:
+            ``connected``, and if it ever was, ``timestamp`` (seconds since 1970) and
+            ``disconnectReason``. AWS IoT knows the client id alone that is the thing's name.
+
+        """
+        thing = self._settings.thing
+        return self._call("GetThingConnectivityData", "connected", thingName=thing)
+
     def no_answer(self, seconds: float) -> RequestFailed:
         """The error of an operation whose answer has not come after so many seconds.
 
@@ -125,8 +160,8 @@ class ControlPlane:
             answer: dict[str, Any] = getattr(self._client, xform_name(operation))(**parameters)
             found: Any = answer
             for name in needed.split("."):
-                found = found.get(name) or {}
-            if not found:
+                found = (found or {}).get(name)
+            if found is None:
                 raise OddAnswer(f"it has no {needed}")
         except Exception as error:  # besides its own, whatever boto3's parsers and libraries raise
             secrets = self._credentials.secrets

@@ -224,6 +224,13 @@ FAILURES = (
     ),
     # AWS IoT
     Failure(
+        "InvalidRequestException ResourceNotFoundException IndexNotReadyException",
+        FAILED,
+        "fleet indexing does not index the connectivity of things in this account, or not yet",
+        "`aws iot get-indexing-configuration` shows it.",
+        pattern="^iot:GetThingConnectivityData ",
+    ),
+    Failure(
         "ResourceNotFoundException",
         FAILED,
         "another id, region or account than it was created with; or it has been deleted",

@@ -22,6 +22,7 @@ EVENTS = (CHANGED, NEXT_CHANGED)
 
 # The program's own
 CONNECTION = "Connection"
+DIAGNOSIS = "Diagnosis"
 HELP = "Help"
 
 TOPICS = {

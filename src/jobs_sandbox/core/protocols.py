@@ -34,6 +34,15 @@ class ControlPlane(Protocol):
         Raises `NotFound` while there is no such job, or no execution of it for this thing.
         """
 
+    def describe_job(self, job_id: str) -> dict[str, Any]:
+        """DescribeJob: the ``job`` of the answer; raises `NotFound` if there is no such job."""
+
+    def list_job_executions(self, status: str) -> list[dict[str, Any]]:
+        """ListJobExecutionsForThing: ``jobId`` and the ``jobExecutionSummary`` of each as one."""
+
+    def thing_connectivity(self) -> dict[str, Any]:
+        """GetThingConnectivityData: ``connected``, ``timestamp`` in seconds, and the reason."""
+
     def no_answer(self, seconds: float) -> RequestFailed:
         """The error of a call that has not returned after so many seconds."""
 

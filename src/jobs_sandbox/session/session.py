@@ -9,7 +9,7 @@ from jobs_sandbox.core.blocks import REJECTED, UPDATE, Block
 from jobs_sandbox.core.errors import Interrupted, Rejected, RequestFailed, SandboxError, UsageError
 from jobs_sandbox.core.protocols import ControlPlane, DataPlane, Device, Output, Service
 from jobs_sandbox.core.settings import Settings
-from jobs_sandbox.session import waiting
+from jobs_sandbox.session import diagnosis, waiting
 from jobs_sandbox.session.monitor import Monitor
 
 
@@ -123,6 +123,11 @@ class Session:
         """Wait until an execution has a status; see `waiting.expect`."""
         seconds = self.settings.timeout if seconds is None else seconds
         return await waiting.expect(self.monitor, self.control, job_id, status, seconds)
+
+    async def diagnose(self, job_id: str) -> Block:
+        """Find out why a job is stuck; see `diagnosis.diagnose`."""
+        thing, record = self.settings.thing, self.monitor.record
+        return await diagnosis.diagnose(self.control, self.service, thing, job_id, record)
 
     # A call under way
 

@@ -107,6 +107,15 @@ def _connection(body: dict[str, Any]) -> str:
     return escape_lines("\n".join([*lines, body["command"]]))
 
 
+def _diagnosis(body: dict[str, Any]) -> str:
+    """The reasons, most likely first, each with its fact and next step."""
+    lines = [f"{body['jobId']} on {body['thingName']}"]
+    for number, finding in enumerate(body["findings"], 1):
+        lines.append(f"{number}. {finding['meaning']}")
+        lines += [f"   fact: {escape(finding['fact'])}", f"   next: {finding['next']}"]
+    return "\n".join([*lines, *(f"not known: {escape(failure)}" for failure in body["unknown"])])
+
+
 def _help(body: dict[str, Any]) -> str:
     return "\n".join(body["lines"])
 
@@ -116,6 +125,7 @@ _LAYOUTS: dict[str, Callable[[dict[str, Any]], str]] = {
     blocks.CANCEL_JOB: _fields("description", "jobArn", "jobId"),
     blocks.DELETE_JOB: _fields("jobId"),
     blocks.CONNECTION: _connection,
+    blocks.DIAGNOSIS: _diagnosis,
     blocks.HELP: _help,
 }
 

@@ -1,7 +1,7 @@
 """A session for commands, typed against their Protocol."""
 
 from jobs_sandbox.commands.command import Call
-from jobs_sandbox.core.blocks import JOB_EXECUTION, Block
+from jobs_sandbox.core.blocks import DIAGNOSIS, JOB_EXECUTION, Block
 from jobs_sandbox.core.protocols import Service
 from tests.unit.fakes import SETTINGS, Calls, FakeControl, FakeData
 
@@ -46,3 +46,7 @@ class FakeSession:
     async def expect(self, job_id: str, status: str, seconds: float | None) -> Block:
         self.waits.append((job_id, status, seconds))
         return Block(JOB_EXECUTION, {"jobId": job_id})
+
+    async def diagnose(self, job_id: str) -> Block:
+        self.waits.append((job_id,))
+        return Block(DIAGNOSIS, {"jobId": job_id})

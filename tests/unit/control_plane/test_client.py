@@ -23,6 +23,9 @@ OPERATIONS: dict[str, Callable[[protocols.ControlPlane], object]] = {
     "iot:CancelJob": lambda plane: plane.cancel_job("Job1", force=False),
     "iot:DeleteJob": lambda plane: plane.delete_job("Job1"),
     "iot:DescribeJobExecution": lambda plane: plane.describe_job_execution("Job1"),
+    "iot:DescribeJob": lambda plane: plane.describe_job("Job1"),
+    "iot:ListJobExecutionsForThing": lambda plane: plane.list_job_executions("QUEUED"),
+    "iot:GetThingConnectivityData": lambda plane: plane.thing_connectivity(),
 }
 
 
@@ -108,6 +111,31 @@ def test_describe_job_execution(plane: ControlPlane, service: Control) -> None:
     assert '"startedAt": 1748981623,' in str(block.body).replace("'", '"')
 
 
+def test_describe_job(plane: ControlPlane, service: Control) -> None:
+    """DescribeJob returns the job with the service's names."""
+    job = {"jobId": "Job1", "status": "SCHEDULED", "targets": [f"{ARN}:thing/T"], "createdAt": NOW}
+    service.script(Answer(200, {"job": job}))
+    assert plane.describe_job("Job1") == job
+
+
+def test_list_job_executions(plane: ControlPlane, service: Control) -> None:
+    """ListJobExecutionsForThing returns one mapping for each execution; there may be none."""
+    summary = {"status": "QUEUED", "queuedAt": NOW, "executionNumber": 1}
+    answer = {"executionSummaries": [{"jobId": "Job1", "jobExecutionSummary": summary}]}
+    service.script(Answer(200, answer), Answer(200, {"executionSummaries": []}))
+    assert plane.list_job_executions("QUEUED") == [{"jobId": "Job1"} | summary]
+    assert plane.list_job_executions("QUEUED") == []
+    assert service.requests[0].query == {"status": "QUEUED", "maxResults": "250"}
+
+
+def test_thing_connectivity(plane: ControlPlane, service: Control) -> None:
+    """GetThingConnectivityData tells whether the thing is connected; without an index, why not."""
+    connectivity = {"connected": False, "timestamp": NOW, "disconnectReason": "CONNECTION_LOST"}
+    service.script(Answer(200, connectivity), refusal(400, "IndexNotReadyException"))
+    assert connectivity.items() <= plane.thing_connectivity().items()
+    assert "fleet indexing" in failure(plane.thing_connectivity).cause
+
+
 # Answers that are none
 
 
@@ -127,7 +155,7 @@ def test_success_that_is_none(
         f"{action}: the control plane answered, but not as AWS IoT does"
     )
     assert "a proxy or a login page" in error.cause
-    assert error.uncertain is ("Describe" not in action)
+    assert error.uncertain is action.startswith(("iot:Create", "iot:Cancel", "iot:Delete"))
     assert len(service.requests) == 1
 
 

@@ -129,3 +129,18 @@ def test_error_hides_users() -> None:
     for shown in (error_text(error, place), error_json(error, place)):
         assert "pw" not in shown
         assert "host:8883 failed" in shown
+
+
+def test_diagnosis() -> None:
+    """A diagnosis is told in sentences, and what comes from the network is escaped."""
+    finding = {"reason": "x", "meaning": "It is so.", "fact": "comment \n\x1b", "next": "do that."}
+    body = {"jobId": "J", "thingName": "T", "findings": [finding], "unknown": ["failed\n"]}
+    assert body_text(Block("Diagnosis", body)) == [
+        "J on T",
+        "1. It is so.",
+        "   fact: comment \\u000a\\u001b",
+        "   next: do that.",
+        "not known: failed\\u000a",
+        "",
+        "",
+    ]

@@ -1,0 +1,294 @@
+"""`diagnose-job`: which evidence shows which reason, and how the evidence is found."""
+
+from typing import Any
+
+import pytest
+
+from jobs_sandbox.core import blocks
+from jobs_sandbox.core.blocks import Block
+from jobs_sandbox.core.errors import NotFound, RequestFailed
+from jobs_sandbox.session import diagnosis
+from jobs_sandbox.session.diagnosis import OTHERWISE, REASONS, Evidence, findings
+from tests.unit.fakes import FakeRun, FakeService
+
+Known = dict[str, Any]
+
+NOW = 1_700_000_000.0
+LATER = NOW - 1
+JOB = {"status": "IN_PROGRESS", "targets": ["arn:aws:iot:r:0:thing/T"]}
+SCHEDULED = JOB | {"status": "SCHEDULED"}
+QUEUED = {"status": "QUEUED", "queuedAt": NOW - 5, "lastUpdatedAt": NOW - 5, "versionNumber": 1}
+STARTED = {
+    "status": "IN_PROGRESS",
+    "queuedAt": NOW - 90,
+    "startedAt": NOW - 80,
+    "lastUpdatedAt": NOW - 80,
+    "versionNumber": 2,
+}
+FRONT = {"jobId": "First", "status": "IN_PROGRESS", "queuedAt": NOW - 60, "startedAt": NOW - 50}
+NOTIFY_NEXT = "$aws/things/T/jobs/notify-next"
+OFF = {"connected": False, "timestamp": NOW - 7, "disconnectReason": "CONNECTION_LOST"}
+
+
+def without_execution(**job: Any) -> Known:
+    """A job of which the thing has no execution."""
+    return {"job": JOB | job, "execution": {}}
+
+
+def ended(status: str) -> Known:
+    details = {"detailsMap": {"step": "é"}}
+    return {"execution": STARTED | {"status": status, "statusDetails": details}}
+
+
+def client(*subscriptions: str, connected: bool = True, since: float | None = NOW - 600) -> Known:
+    return {"connected": connected, "since": since, "subscriptions": list(subscriptions)}
+
+
+def entry(what: str, time: float = LATER, **fields: Any) -> Known:
+    return {"time": time, "what": what} | fields
+
+
+def device(*log: Known, **state: Any) -> Known:
+    """A device that is connected and subscribed, unless ``state`` says otherwise."""
+    return {"activity": {"clients": [client(NOTIFY_NEXT) | state], "log": list(log)}}
+
+
+def response(outcome: str, code: str | None = None) -> Known:
+    answer = {"operation": "update", "job_id": "J", "outcome": outcome}
+    return entry("response") | answer | {"code": code, "message": "no"}
+
+
+def refused(action: str, resource: str) -> Known:
+    return entry("refused", action=action, resource=f"arn:aws:iot:r:0:{resource}")
+
+
+UPDATE_REFUSED = refused("iot:Publish", "topic/$aws/things/T/jobs/J/update")
+CONNECT_REFUSED = refused("iot:Connect", "client/x")
+CONNECTED = entry("connack", code=0)
+TAKEN = entry("disconnect", reason="DUPLICATE_CLIENTID")
+LOST = entry("disconnect", reason="CONNECTION_LOST")
+ASKED = entry("request", operation="update", job_id="J", status="SUCCEEDED")
+
+
+@pytest.mark.parametrize(
+    ("reason", "fact", "known"),
+    [
+        # The job
+        ("no-such-job", "no such job", {"job": {}, "execution": {}}),
+        ("being-deleted", "DELETION", without_execution(status="DELETION_IN_PROGRESS")),
+        ("not-a-target", "thing/Other", without_execution(targets=["arn:thing/Other"])),
+        (
+            "scheduled",
+            "startTime 2030-01-01T10:00 UTC",
+            without_execution(**SCHEDULED, schedulingConfig={"startTime": "2030-01-01T10:00"}),
+        ),
+        (
+            "outside-window",
+            'maintenanceWindows ["x"]',
+            without_execution(**SCHEDULED, schedulingConfig={"maintenanceWindows": ["x"]}),
+        ),
+        ("canceled", "comment x", without_execution(status="CANCELED", comment="x")),
+        ("completed-without", "COMPLETED", without_execution(status="COMPLETED")),
+        (
+            "not-rolled-out",
+            "3 executions so far, targets arn:thinggroup/G,",
+            without_execution(
+                targets=["arn:thinggroup/G"],
+                jobProcessDetails={"numberOfQueuedThings": 3, "processingTargets": ["T"]},
+            ),
+        ),
+        ("not-rolled-out", "finds no execution", {"job": None, "execution": {}}),
+        # The execution
+        ("succeeded", '{"step": "é"}', ended("SUCCEEDED")),
+        ("failed", '{"step": "é"}', ended("FAILED")),
+        ("rejected-by-device", '{"step": "é"}', ended("REJECTED")),
+        ("timed-out", '{"step": "é"}', ended("TIMED_OUT")),
+        ("removed", '{"step": "é"}', ended("REMOVED")),
+        ("canceled", '{"step": "é"}', ended("CANCELED")),
+        ("canceled", "the status of the job is not known", ended("CANCELED") | {"job": None}),
+        (
+            "canceled-without-force",
+            "forceCanceled false",
+            {"job": JOB | {"status": "CANCELED", "forceCanceled": False}, "execution": STARTED},
+        ),
+        ("behind", "1 in front, first First: IN_PROGRESS since", {"in_front": [FRONT]}),
+        (
+            "behind-another-namespace",
+            "namespaceId green",
+            {"in_front": [FRONT], "namespace": "green"},
+        ),
+        # The device, as the embedded AWS IoT sees it
+        (
+            "refused-by-policy",
+            "iot:Publish on topic/$aws/things/T/jobs/J/update was refused at",
+            {"execution": STARTED} | device(CONNECTED, UPDATE_REFUSED),
+        ),
+        ("refused-by-policy", "iot:Connect on client/x", device(CONNECT_REFUSED, since=None)),
+        (
+            "version-mismatch",
+            "VersionMismatch: no",
+            device(response("rejected", "VersionMismatch")),
+        ),
+        (
+            "rejected",
+            "update was rejected at",
+            device(response("accepted"), response("rejected", "InvalidRequest")),
+        ),
+        ("taken-over", "2 times", device(TAKEN, TAKEN)),
+        ("not-connected", "no client", {"activity": {"clients": [], "log": []}}),
+        ("not-connected", "CONNECTION_LOST", device(LOST, connected=False)),
+        ("not-subscribed", "jobs/+/get/#", device(subscriptions=["$aws/things/T/jobs/+/get/#"])),
+        ("not-asked", "(1 s ago)", device(since=LATER)),
+        # The device, as fleet indexing sees it
+        ("not-connected", "disconnectReason CONNECTION_LOST", {"connectivity": OFF}),
+        ("not-connected", "not connected, dis", {"connectivity": {"connected": False}}),
+        (
+            "taken-over",
+            "DUPLICATE_CLIENTID",
+            {"connectivity": OFF | {"disconnectReason": "DUPLICATE_CLIENTID"}},
+        ),
+        ("not-asked", "(1 s ago)", {"connectivity": {"connected": True, "timestamp": LATER}}),
+        # None of these
+        ("not-started", "(1 h ago)", {"execution": QUEUED | {"queuedAt": NOW - 3600}}),
+        ("not-reported", "no report since, versionNumber 2", {"execution": STARTED}),
+        ("not-reported", "last report at", {"execution": STARTED | {"versionNumber": 3}}),
+        ("not-reported", "since an unknown time", {"execution": {"status": "IN_PROGRESS"}}),
+        ("not-known", "not known", {"execution": None}),
+        ("healthy", "QUEUED since", {}),
+        (
+            "healthy",
+            "times out in 9 s; the last request of the device: update J SUCCEEDED at",
+            {
+                "execution": STARTED
+                | {"lastUpdatedAt": NOW, "approximateSecondsBeforeTimedOut": 9},
+            }
+            | device(ASKED),
+        ),
+        ("healthy", "IN_PROGRESS", {"execution": STARTED | {"lastUpdatedAt": NOW - 29}}),
+    ],
+)
+def test_reasons(reason: str, fact: str, known: Known) -> None:
+    """Each reason comes first where it is the reason, with the fact that shows it."""
+    [first, *_] = found(known)
+    assert first["reason"] == reason
+    assert fact in first["fact"]
+    assert "{" not in first["next"]
+
+
+@pytest.mark.parametrize(
+    "known",
+    [
+        # Refused before the policy was corrected and the device connected again, or elsewhere.
+        device(UPDATE_REFUSED, CONNECTED | {"time": NOW}),
+        device(CONNECTED, refused("iot:Publish", "topic/other")),
+        device(response("rejected", "VersionMismatch"), response("accepted")),
+        # It polls; its earlier connection was left open; it got the events of its old session.
+        device(ASKED, subscriptions=[]),
+        device(TAKEN),
+        device(entry("event"), since=NOW - 2),
+        device(subscriptions=["$aws/things/T/jobs/#"]),
+        device(subscriptions=["$aws/things/+/jobs/notify"]),
+        # Started at the prompt: no device is needed.
+        {
+            "execution": STARTED | {"lastUpdatedAt": NOW},
+            "activity": {"clients": [client(since=None)], "log": []},
+        },
+        {"connectivity": {"connected": True, "timestamp": NOW - 600, "disconnectReason": "NONE"}},
+    ],
+)
+def test_no_reason(known: Known) -> None:
+    """A job that goes on well gets a clean bill."""
+    assert [finding["reason"] for finding in found(known)] == ["healthy"]
+
+
+def found(known: Known) -> list[dict[str, str]]:
+    """The findings about a job whose execution was queued a moment ago, except for ``known``."""
+    given: Known = {"job": JOB, "execution": QUEUED} | known
+    return findings(Evidence(job_id="J", thing="T", now=NOW, **given))
+
+
+def test_several_reasons() -> None:
+    """Reasons that are independent are all found, the most likely first; a name stands once."""
+    shown = found({"in_front": [FRONT]} | device(LOST, connected=False))
+    assert [finding["reason"] for finding in shown] == ["behind", "not-connected"]
+    names = [reason.name for reason in REASONS + OTHERWISE]
+    assert len(names) == len(set(names))
+
+
+# Questions
+
+
+async def diagnose(run: FakeRun, service: FakeService | None = None) -> Known:
+    block = await diagnosis.diagnose(run.control, service, "T", "J", run.monitor.record)
+    assert block.title == blocks.DIAGNOSIS
+    assert block.body is not None
+    return block.body
+
+
+def pending(job_id: str, status: str, queued_at: int) -> Known:
+    return {"jobId": job_id, "status": status, "queuedAt": queued_at}
+
+
+async def test_what_is_in_front(run: FakeRun) -> None:
+    """Executions in progress are in front, then those queued earlier; later ones are not."""
+    run.control.jobs = {"J": JOB, "B": JOB | {"namespaceId": "green"}, "A": JOB}
+    run.control.pending = [
+        pending("Late", "QUEUED", 9),
+        pending("J", "QUEUED", 5),
+        pending("A", "QUEUED", 1),
+        pending("B", "IN_PROGRESS", 7),
+    ]
+    first = (await diagnose(run))["findings"][0]
+    assert first["reason"] == "behind-another-namespace"
+    assert first["fact"].startswith("2 in front, first B: IN_PROGRESS")
+    run.control.jobs["B"] = JOB
+    assert (await diagnose(run))["findings"][0]["reason"] == "behind"
+    del run.control.pending[1]
+    assert "behind" not in str(await diagnose(run))
+
+
+async def test_what_cannot_be_asked(run: FakeRun) -> None:
+    """A question that is refused is named with its cause, and the others count."""
+    run.control.jobs = {"J": JOB}
+    for message, cause, line in (
+        ("iot:X failed: a long error", "it is off", "iot:X failed: it is off"),
+        ("iot:X failed: an error", "", "iot:X failed: an error"),
+    ):
+        run.control.connectivity = RequestFailed(message, cause=cause)
+        body = await diagnose(run)
+        assert body["unknown"] == [line]
+    assert body["findings"][0]["reason"] == "not-started"
+    assert run.monitor.executions.statuses() == {"J": "QUEUED"}
+
+
+async def test_no_execution(run: FakeRun) -> None:
+    """A job without an execution for the thing, and no job at all, are found."""
+
+    def no_execution() -> Block:
+        raise NotFound("no execution")
+
+    run.control.work = no_execution
+    assert (await diagnose(run))["findings"][0]["reason"] == "no-such-job"
+    run.control.jobs = {"J": JOB}
+    assert (await diagnose(run))["findings"][0]["reason"] == "not-rolled-out"
+
+
+async def test_nothing_can_be_asked(run: FakeRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If neither the job nor its execution can be asked for, the command fails as others do."""
+
+    def fail(*_: object) -> Any:
+        raise RequestFailed("no credentials")
+
+    monkeypatch.setattr(run.control, "describe_job", fail)
+    run.control.work = fail
+    with pytest.raises(RequestFailed, match="no credentials"):
+        await diagnose(run)
+
+
+async def test_the_embedded_aws_iot(run: FakeRun) -> None:
+    """With --local, its own view of the device counts; fleet indexing is not asked."""
+    run.control.jobs = {"J": JOB}
+    run.control.connectivity = RequestFailed("not to be asked")
+    body = await diagnose(run, FakeService())
+    assert body["unknown"] == []
+    assert body["findings"][0]["reason"] == "not-connected"
