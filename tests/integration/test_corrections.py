@@ -7,6 +7,7 @@ import json
 import ssl
 import time
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -99,6 +100,20 @@ def test_publish_events_after_create_job(account: Account, raw_device: RawDevice
     account.queue(raw_device.thing, "second")
     assert raw_device.event()[0] == "notify"
     assert raw_device.events() == []
+
+
+def test_wait_for_start_times(account: Account, raw_device: RawDevice) -> None:
+    """A job is SCHEDULED until its startTime, and then gets its execution; or it is canceled."""
+    soon = datetime.now(UTC) + timedelta(minutes=1)
+    config = {"schedulingConfig": {"startTime": soon.strftime("%Y-%m-%dT%H:%M")}}
+    job, canceled = [create(account, raw_device, name=name, **config) for name in "AB"]
+    assert account.iot.describe_job(jobId=job)["job"]["status"] == "SCHEDULED"
+    assert raw_device.ask(f"{job}/get")[1]["code"] == "ResourceNotFound"
+    account.iot.cancel_job(jobId=canceled)
+    assert raw_device.event()[0] == "notify"
+    assert datetime.now(UTC) >= soon.replace(second=0, microsecond=0)
+    assert account.iot.describe_job(jobId=job)["job"]["status"] == "IN_PROGRESS"
+    assert ids(raw_device.ask("get")[1]["queuedJobs"]) == [job]
 
 
 def test_measure_documents_in_bytes(account: Account, raw_device: RawDevice) -> None:

@@ -1,7 +1,6 @@
 """Where the embedded AWS IoT still differs from AWS, or may: docs/fidelity.md lists it."""
 
 import json
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import mqtt5
@@ -10,7 +9,6 @@ import pytest
 from tests.support.aws.account import Account
 from tests.support.drivers.raw_device import RawDevice
 
-TOMORROW = (datetime.now(UTC) + timedelta(days=1)).strftime("%Y-%m-%dT%H:%M")
 PRESIGNED = '{"url": "${aws:iot:s3-presigned-url:https://s3.amazonaws.com/b/k}"}'
 
 
@@ -51,13 +49,12 @@ def test_status_details_are_replaced(account: Account, raw_device: RawDevice) ->
             PRESIGNED,
         ),
         ({"namespaceId": "abc"}, "{}"),
-        ({"schedulingConfig": {"startTime": TOMORROW}}, "{}"),
     ],
 )
 def test_what_a_device_gets(
     fields: Any, document: str, account: Account, raw_device: RawDevice
 ) -> None:
-    """The document without null members; presigned URLs, namespaces, schedules are not applied."""
+    """The document without null members; presigned URLs and namespaces are not applied."""
     job = create(account, raw_device, **fields)
     execution = raw_device.ask(f"{job}/get")[1]["execution"]
     assert json.dumps(execution["jobDocument"]) == document

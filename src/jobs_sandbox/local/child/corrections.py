@@ -12,6 +12,7 @@ import ssl
 import time
 from collections.abc import Callable, Coroutine
 from contextvars import Context, ContextVar
+from datetime import datetime
 from http import HTTPStatus
 from importlib.metadata import version
 from typing import Any
@@ -35,6 +36,7 @@ DELETION_TAKES = 1.0
 TIMERS_ARE_CHECKED_EVERY = 1.0
 
 DELETING = "DELETION_IN_PROGRESS"
+SCHEDULED = "SCHEDULED"
 MOST_DELETIONS = 10
 LONGEST_TOKEN = 64  # characters
 LONGEST_STEP = 10080  # minutes
@@ -170,6 +172,41 @@ async def _roll_out(job: dict[str, Any]) -> None:
             things = iot._job_target_things(job["targets"])
         later = job.get("rolloutQueue", ())
         await _change([thing for thing in things if thing not in later], roll_out)
+
+
+def wait_for_start_times() -> None:
+    """Let a job be SCHEDULED until its startTime; MiniStack starts it at once.
+
+    "When the job reaches your selected startTime (…), the status will update from SCHEDULED to
+    IN_PROGRESS and begin rollout of the job document to all devices in the target group."
+    (iot-jobs-lifecycle)
+    """
+    create, cancel = iot._create_job, iot._cancel_job
+
+    async def create_job(job_id: str, payload: dict[str, Any]) -> Any:
+        answer = await create(job_id, payload)
+        start = (payload.get("schedulingConfig") or {}).get("startTime")
+        if answer[0] == HTTPStatus.OK and start:
+            job = iot._jobs[job_id]
+            job["status"] = SCHEDULED
+            run(_start(job, datetime.fromisoformat(f"{start}+00:00").timestamp()))
+        return answer
+
+    async def cancel_job(job_id: str, payload: dict[str, Any], query: dict[str, str]) -> Any:
+        job = iot._jobs.get(job_id, {})
+        # MiniStack cancels jobs that are IN_PROGRESS, and no others.
+        if job.get("status") == SCHEDULED:
+            job["status"] = "IN_PROGRESS"
+        return await cancel(job_id, payload, query)
+
+    iot._create_job, iot._cancel_job = create_job, cancel_job
+
+
+async def _start(job: dict[str, Any], start: float) -> None:
+    await asyncio.sleep(start - time.time())
+    if job["status"] == SCHEDULED:
+        job["status"] = "IN_PROGRESS"
+        await _roll_out(job)
 
 
 def measure_documents_in_bytes() -> None:
@@ -581,6 +618,7 @@ CORRECTIONS: tuple[Callable[[], None], ...] = (
     limit_lists_to_ten,
     notify_next_after_update,
     publish_events_after_create_job,
+    wait_for_start_times,
     measure_documents_in_bytes,
     retry_failed_executions,
     delete_jobs_after_a_while,
