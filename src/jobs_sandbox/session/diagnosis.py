@@ -335,14 +335,18 @@ def _matches(name: str, topic: str) -> bool:
 
 
 def _has_not_asked(evidence: Evidence) -> str:
-    if evidence.status != "QUEUED":
+    if evidence.status not in PENDING:
         return ""
+    changed = (evidence.execution or {}).get("lastUpdatedAt", 0)
     since = max((client["since"] for client in evidence.connected), default=0)
     if evidence.connectivity.get("connected"):
         since = evidence.connectivity.get("timestamp", 0)
-    if since <= evidence.queued_at or evidence.logged("request", "event", since=since):
+    if since <= changed or evidence.logged("request", "event", since=since):
         return ""
-    return f"it connected at {evidence.at(since)}, after the execution was queued"
+    # A device that is at work need not ask at once.
+    if evidence.status == "IN_PROGRESS" and evidence.now - since < QUIET:
+        return ""
+    return f"it connected at {evidence.at(since)}, after the last change of the execution"
 
 
 # If nothing else is found
@@ -480,13 +484,6 @@ REASONS = (
         "a new job.",
     ),
     Reason(
-        "not-rolled-out",
-        "The job has no execution for this thing yet.",
-        _is_rolled_out_later,
-        "wait for the rollout; if a target is a thing group, check that the thing belongs to it: "
-        "`aws iot list-thing-groups-for-thing --thing-name {thing}`.",
-    ),
-    Reason(
         "behind-another-namespace",
         "An execution of another namespace is in front; a device that hears `notify-next` alone "
         "never learns of it.",
@@ -547,6 +544,13 @@ REASONS = (
 """Most likely first. They are independent: several can be true."""
 
 OTHERWISE = (
+    Reason(
+        "not-rolled-out",
+        "The job has no execution for this thing yet.",
+        _is_rolled_out_later,
+        "wait for the rollout; if a target is a thing group, check that the thing belongs to it: "
+        "`aws iot list-thing-groups-for-thing --thing-name {thing}`.",
+    ),
     Reason(
         "not-started",
         "The device does not start the job.",

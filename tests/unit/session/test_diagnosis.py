@@ -139,6 +139,7 @@ ASKED = entry("request", operation="update", job_id="J", status="SUCCEEDED")
         ("not-connected", "CONNECTION_LOST", device(LOST, connected=False)),
         ("not-subscribed", "jobs/+/get/#", device(subscriptions=["$aws/things/T/jobs/+/get/#"])),
         ("not-asked", "(1 s ago)", device(since=LATER)),
+        ("not-asked", "(40 s ago)", {"execution": STARTED} | device(since=NOW - 40)),
         # The device, as fleet indexing sees it
         ("not-connected", "disconnectReason CONNECTION_LOST", {"connectivity": OFF}),
         ("not-connected", "not connected, dis", {"connectivity": {"connected": False}}),
@@ -188,6 +189,7 @@ def test_reasons(reason: str, fact: str, known: Known) -> None:
         device(entry("event"), since=NOW - 2),
         device(subscriptions=["$aws/things/T/jobs/#"]),
         device(subscriptions=["$aws/things/+/jobs/notify"]),
+        {"execution": STARTED | {"lastUpdatedAt": NOW - 20}} | device(since=LATER),
         # Started at the prompt: no device is needed.
         {
             "execution": STARTED | {"lastUpdatedAt": NOW},
