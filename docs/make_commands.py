@@ -1,10 +1,19 @@
-"""Write docs/commands.md from the commands: ``python docs/make_commands.py``."""
+"""Write what the code knows into the pages: ``python docs/make_commands.py``.
 
+docs/commands.md is made from the commands, a table of docs/troubleshooting.md from the reasons that
+diagnose-job can name.
+"""
+
+import re
 from pathlib import Path
 
 from jobs_sandbox.commands.command import COMMANDS, DATA, PLANES, Command
+from jobs_sandbox.session.diagnosis import OTHERWISE, REASONS
 
 PAGE = Path(__file__).with_name("commands.md")
+TROUBLESHOOTING = Path(__file__).with_name("troubleshooting.md")
+
+REASONS_HEAD = "| reason | what it says | next step |\n|---|---|---|\n"
 
 HEAD = """\
 # Commands
@@ -70,5 +79,17 @@ def needs(command: Command) -> str:
     )
 
 
+def with_reasons(text: str) -> str:
+    """docs/troubleshooting.md with a row for each reason that diagnose-job can name."""
+    rows = [
+        f"| `{reason.name}` | {reason.meaning} | {reason.next_step} |\n"
+        for reason in REASONS + OTHERWISE
+    ]
+    table = REASONS_HEAD + "".join(rows).format(job_id="<jobId>", thing="<thing>")
+    return re.sub(rf"{re.escape(REASONS_HEAD)}(\|.*\n)*", lambda _: table, text)
+
+
 if __name__ == "__main__":
     PAGE.write_text(page(), encoding="utf-8")
+    reasons = with_reasons(TROUBLESHOOTING.read_text(encoding="utf-8"))
+    TROUBLESHOOTING.write_text(reasons, encoding="utf-8")

@@ -32,6 +32,14 @@ def test_the_page_of_commands() -> None:
     )
 
 
+def test_the_reasons_of_diagnose_job() -> None:
+    """docs/troubleshooting.md has the reasons that diagnose-job can name, and no others."""
+    text = (ROOT / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
+    made = runpy.run_path(str(ROOT / "docs" / "make_commands.py"))["with_reasons"](text)
+    assert made == text, "run docs/make_commands.py"
+    assert "| `behind` |" in text
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links(page: Path) -> None:
     """Every file and heading that a page links to exists."""

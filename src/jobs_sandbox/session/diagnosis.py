@@ -450,7 +450,7 @@ REASONS = (
         _was_canceled_without_force,
         "let the device end its execution; or `delete-job {job_id}` removes the job; or `aws iot "
         "cancel-job-execution --job-id {job_id} --thing-name {thing} --force` cancels this "
-        "execution.",
+        "execution (it needs iot:CancelJobExecution).",
     ),
     Reason(
         "canceled",
