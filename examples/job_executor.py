@@ -394,7 +394,7 @@ class JobsClient:
                 for topic_filter in filters
             ]
         )
-        # The shield: a task that waits here may be cancelled, the SDK's future may not.
+        # The shield: a task that waits here may be canceled, the SDK's future may not.
         suback = await asyncio.shield(asyncio.wrap_future(self._mqtt.subscribe(packet)))
         for topic_filter, code in zip(filters, suback.reason_codes, strict=True):
             if code == mqtt5.SubackReasonCode.NOT_AUTHORIZED:
@@ -718,7 +718,7 @@ class Executor:
         self._minutes = minutes
 
     async def run(self) -> None:
-        """Go from state to state, until cancelled."""
+        """Go from state to state, until canceled."""
         interrupted, outcome = self._state_file.load()
         if interrupted and outcome:
             await self._report(interrupted, outcome)
@@ -839,7 +839,7 @@ async def wait_for(event: asyncio.Event, seconds: float) -> None:
 
 
 def settle(future: asyncio.Future[Any], result: Any) -> None:
-    """Set the result of a future, unless it has one already or was cancelled."""
+    """Set the result of a future, unless it has one already or was canceled."""
     if not future.done():
         future.set_result(result)
 

@@ -16,7 +16,7 @@ class Signals:
     """Handles signals for one event loop, which runs on the main thread.
 
     Args:
-        task: cancelled by the first signal.
+        task: canceled by the first signal.
 
     Attributes:
         number: of the signal that ended the program; 0 before it.

@@ -12,7 +12,7 @@ T = TypeVar("T")
 async def in_thread(work: Callable[[], T], arrived: Callable[[T], object] | None = None) -> T:
     """Run ``work`` on a daemon thread, and wait for what it returns or raises.
 
-    Daemon threads do not keep the program from ending while they hang. A caller that is cancelled
+    Daemon threads do not keep the program from ending while they hang. A caller that is canceled
     leaves the thread behind, and its result is dropped.
 
     Args:

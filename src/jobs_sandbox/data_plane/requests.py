@@ -27,7 +27,7 @@ class Requests:
     async def send(self, title: str, call: Callable[[Any], Any], request: Any, show: Show) -> Block:
         """Send a request of the SDK with a method of the SDK, and wait for its answer.
 
-        A request whose caller stops waiting (is cancelled) is forgotten.
+        A request whose caller stops waiting (is canceled) is forgotten.
 
         Args:
             title: of the response.

@@ -132,7 +132,7 @@ class DeviceProcess:
         await asyncio.wait({following})
 
     async def close(self) -> None:
-        """End it, if it runs: SIGTERM, and SIGKILL after `TERM_TIMEOUT` or when cancelled."""
+        """End it, if it runs: SIGTERM, and SIGKILL after `TERM_TIMEOUT` or when canceled."""
         following = self._running()
         if not following:
             return
