@@ -148,7 +148,12 @@ COMMANDS: dict[str, Command] = {}
 def command(
     name: str, plane: str, *parameters: Parameter, **attributes: Any
 ) -> Callable[[Function], Command]:
-    """Define a command: a decorator for the function that carries it out; see `Command`."""
+    """Define a command: a decorator for the function that carries it out; see `Command`.
+
+    A command of the control plane prints the output of its operation, unless it has a ``title``.
+    """
+    if plane == CONTROL:
+        attributes.setdefault("title", f"{attributes['operation']}Output")
 
     def define(function: Function) -> Command:
         COMMANDS[name] = Command(

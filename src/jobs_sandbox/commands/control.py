@@ -12,7 +12,6 @@ from jobs_sandbox.core import blocks
     DOCUMENT,
     summary="create a job for this thing",
     example='create-job Job1 {"Todo":"Reboot"}',
-    title=blocks.CREATE_JOB,
     events="JobExecutionsChangedEvent, and NextJobExecutionChangedEvent if nothing was pending",
     operation="CreateJob",
     permissions={"iot:CreateJob": ("job/*", "thing/<thingname>")},
@@ -31,7 +30,6 @@ async def create_job(call: Call, job_id: str, document: str) -> None:
     summary="delete a completed or canceled job",
     details="A job is completed when all of its executions have ended.",
     example="delete-job Job1",
-    title=blocks.DELETE_JOB,
     events="JobExecutionsChangedEvent and NextJobExecutionChangedEvent, if an execution of the "
     "canceled job was still in progress",
     operation="DeleteJob",
@@ -52,7 +50,6 @@ async def delete_job(call: Call, job_id: str) -> None:
     summary="cancel a job",
     details="Without force, executions in progress go on, and the device is not notified.",
     example="cancel-job Job1 force",
-    title=blocks.CANCEL_JOB,
     events="JobExecutionsChangedEvent if it ends a pending execution, and "
     "NextJobExecutionChangedEvent if that was the next",
     operation="CancelJob",
@@ -74,7 +71,6 @@ async def cancel_job(call: Call, job_id: str, force: str = "") -> None:
     details="It fails as soon as this thing's execution has ended in another status, or when the "
     "time is up.",
     example="expect Job1 SUCCEEDED 30",
-    title=blocks.JOB_EXECUTION,
     operation="DescribeJobExecution",
     permissions={"iot:DescribeJobExecution": ("job/*", "thing/<thingname>")},
     repeats=True,

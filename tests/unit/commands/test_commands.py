@@ -27,6 +27,18 @@ def parsed(line: str, session: FakeSession) -> Call:
     return call
 
 
+@pytest.mark.parametrize("name", [name for name in COMMANDS if COMMANDS[name].is_one_request])
+async def test_one_request(session: FakeSession, name: str) -> None:
+    """A command that sends one request passes its arguments on, and shows the answer."""
+    session.data.outcome = Block("Answer", {})
+    call = parsed(COMMANDS[name].example, session)
+    await call.run()
+    [request] = [*session.control.calls, *session.data.calls, *session.waits]
+    assert all(argument in request for argument in call.arguments[:1])
+    [shown] = session.shown
+    assert shown.title == ("Answer" if call.command.plane == DATA else call.command.title)
+
+
 @pytest.mark.parametrize(
     ("line", "call"),
     [
