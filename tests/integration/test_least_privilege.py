@@ -173,5 +173,5 @@ def _named(missing: Permission, thing: str) -> list[str]:
         .replace("test-*", "test-")
     )
     if missing.policy == "control-plane-policy":
-        return [f"{missing.action} on arn:aws:iot:", f":{resource}"]
+        return [f"{missing.action} on ", resource]
     return [f"{missing.action} on {resource}"]

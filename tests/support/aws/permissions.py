@@ -15,8 +15,8 @@ class Permission(NamedTuple):
 
     @property
     def short(self) -> str:
-        """The resource without ``arn:aws:iot:<region>:<account>:``."""
-        return self.resource.split(":", 5)[5]
+        """The resource without ``arn:aws:iot:<region>:<account>:``; ``*`` as it is."""
+        return self.resource.split(":", 5)[-1]
 
 
 def shipped(policy: str) -> list[Permission]:

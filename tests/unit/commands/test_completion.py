@@ -41,7 +41,6 @@ def test_help_of_a_command(name: str) -> None:
     [
         ("", list(COMMANDS)),
         ("  up", ["update-job-execution"]),
-        ("st", ["start-next-pending-job-execution", "stop-device", "start-device"]),
         ("JOB-exec", [name for name in COMMANDS if "job-exec" in name]),
         ("con", ["connection"]),
         ("nothing ", []),
@@ -69,13 +68,21 @@ def test_help_of_a_command(name: str) -> None:
     ],
 )
 def test_completion(text: str, candidates: list[str]) -> None:
-    """Words that contain the typed one are offered with a short hint, best first."""
+    """Words that contain the typed one are offered with a short hint."""
     found = complete(text, JOBS)
     assert [candidate for candidate, _, _ in found] == candidates
     for candidate, hint, replaced in found:
         assert 0 < len(hint) <= 40
         assert text[len(text) - replaced :].lower() in candidate.lower()
         assert not text[: len(text) - replaced].endswith('"')
+
+
+def test_the_best_comes_first() -> None:
+    """Commands that begin with the word come before those that contain it."""
+    found = [name for name, _, _ in complete("d", {})]
+    assert sorted(found) == sorted(name for name in COMMANDS if "d" in name)
+    begins = [name.startswith("d") for name in found]
+    assert begins == sorted(begins, reverse=True)
 
 
 def test_statuses_are_completed() -> None:
