@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 
 from jobs_sandbox.commands.command import COMMANDS, DATA, PLANES, Command
-from jobs_sandbox.session.diagnosis import OTHERWISE, REASONS
+from jobs_sandbox.session.reasons import OTHERWISE, REASONS
 
 PAGE = Path(__file__).with_name("commands.md")
 TROUBLESHOOTING = Path(__file__).with_name("troubleshooting.md")

@@ -8,7 +8,7 @@ from jobs_sandbox.core import blocks
 from jobs_sandbox.core.blocks import Block
 from jobs_sandbox.core.errors import NotFound, RequestFailed
 from jobs_sandbox.session import diagnosis
-from jobs_sandbox.session.diagnosis import OTHERWISE, REASONS, Evidence, findings
+from jobs_sandbox.session.reasons import OTHERWISE, REASONS, Evidence, findings
 from tests.unit.fakes import FakeRun, FakeService
 
 Known = dict[str, Any]
@@ -123,6 +123,11 @@ ASKED = entry("request", operation="update", job_id="J", status="SUCCEEDED")
             "iot:Publish on topic/$aws/things/T/jobs/J/update was refused at",
             {"execution": STARTED} | device(CONNECTED, UPDATE_REFUSED),
         ),
+        (
+            "refused-by-policy",
+            "iot:Subscribe on topicfilter/$aws/things/t/jobs/notify",
+            device(refused("iot:Subscribe", "topicfilter/$aws/things/t/jobs/notify")),
+        ),
         ("refused-by-policy", "iot:Connect on client/x", device(CONNECT_REFUSED, since=None)),
         (
             "version-mismatch",
@@ -183,6 +188,8 @@ def test_reasons(reason: str, fact: str, known: Known) -> None:
         device(UPDATE_REFUSED, CONNECTED | {"time": NOW}),
         device(CONNECTED, refused("iot:Publish", "topic/other")),
         device(response("rejected", "VersionMismatch"), response("accepted")),
+        # Of an execution with the same job id, before.
+        device(response("rejected", "VersionMismatch") | {"time": NOW - 60}),
         # It polls; its earlier connection was left open; it got the events of its old session.
         device(ASKED, subscriptions=[]),
         device(TAKEN),
@@ -190,6 +197,12 @@ def test_reasons(reason: str, fact: str, known: Known) -> None:
         device(subscriptions=["$aws/things/T/jobs/#"]),
         device(subscriptions=["$aws/things/+/jobs/notify"]),
         {"execution": STARTED | {"lastUpdatedAt": NOW - 20}} | device(since=LATER),
+        # Both are in progress; neither is in front.
+        {
+            "execution": STARTED | {"lastUpdatedAt": NOW},
+            "in_front": [FRONT],
+            "namespace": "green",
+        },
         # Started at the prompt: no device is needed.
         {
             "execution": STARTED | {"lastUpdatedAt": NOW},
@@ -213,6 +226,8 @@ def test_several_reasons() -> None:
     """Reasons that are independent are all found, the most likely first; a name stands once."""
     shown = found({"in_front": [FRONT]} | device(LOST, connected=False))
     assert [finding["reason"] for finding in shown] == ["behind", "not-connected"]
+    shown = found(ended("SUCCEEDED") | {"job": JOB | {"status": "CANCELED"}})
+    assert [finding["reason"] for finding in shown] == ["succeeded"]
     names = [reason.name for reason in REASONS + OTHERWISE]
     assert len(names) == len(set(names))
 
