@@ -13,7 +13,7 @@ from typing import NamedTuple
 from botocore.exceptions import ClientError, HTTPClientError
 from botocore.parsers import ResponseParserError
 
-from jobs_sandbox.core.errors import NotFound, RequestFailed, Throttled
+from jobs_sandbox.core.errors import NotFound, RequestFailed, Unavailable
 from jobs_sandbox.core.redaction import redact, without_user
 from jobs_sandbox.core.settings import Settings
 
@@ -235,7 +235,7 @@ FAILURES = (
         FAILED,
         "more requests in a second than AWS IoT takes from an account",
         "try again in a moment.",
-        error=Throttled,
+        error=Unavailable,
     ),
     Failure(
         "ResourceAlreadyExistsException",
@@ -267,7 +267,14 @@ FAILURES = (
         "a quota of AWS IoT Jobs: 10 jobs may be in deletion at a time, and so many may be active",
         "try again when some jobs are gone.",
     ),
-    Failure("500 502 503 504", FAILED, "", "try again in a moment.", uncertain=True),
+    Failure(
+        "500 502 503 504",
+        FAILED,
+        "",
+        "try again in a moment.",
+        uncertain=True,
+        error=Unavailable,
+    ),
     Failure("unnamed UnknownOperationException 501", FAILED, NOT_AWS_IOT, CHECK_ENDPOINT),
     Failure("ClientError", FAILED, "", ""),
     ODD_ANSWER,
@@ -289,12 +296,14 @@ FAILURES = (
         "start it again and join it with what `connection` shows; or correct or unset "
         "{endpoint_setting}.",
         pattern=r"http://(127\.0\.0\.1|localhost|\[::1\])[:/]",
+        error=Unavailable,
     ),
     Failure(
         "ConnectionError",
         "{action} failed: the control plane cannot be reached: {words}",
         "no network, a wrong region ({region}) or {endpoint_setting}, or a proxy",
         "check that {where} is what you mean and can be reached from here.",
+        error=Unavailable,
     ),
     Failure(
         "HTTPClientError",
@@ -302,6 +311,7 @@ FAILURES = (
         "a network, a proxy or a service that failed, or {endpoint_setting} is not AWS IoT",
         "try again; if it stays, check {endpoint_setting}.",
         uncertain=True,
+        error=Unavailable,
     ),
     Failure(
         "NoAnswer",
@@ -309,6 +319,7 @@ FAILURES = (
         "a slow network, a wrong region ({region}) or {endpoint_setting}, or a proxy",
         "try again with a larger --timeout.",
         uncertain=True,
+        error=Unavailable,
     ),
     WRONG_SETTINGS._replace(kinds="Exception"),
 )

@@ -60,12 +60,7 @@ class DataPlane:
             StartError: the SDK refuses the certificate, the key, the CA or another setting.
 
         """
-        # A shell does not expand ~ within quotes.
-        self._settings = settings = settings._replace(
-            cert=os.path.expanduser(settings.cert),
-            key=os.path.expanduser(settings.key),
-            ca_file=settings.ca_file and os.path.expanduser(settings.ca_file),
-        )
+        self._settings = settings
         self._listener = listener
         self._connection = Connection(listener.connection)
         self._loop = asyncio.get_running_loop()

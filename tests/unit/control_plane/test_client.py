@@ -7,6 +7,7 @@ import pytest
 from jobs_sandbox.control_plane.client import ControlPlane
 from jobs_sandbox.core import protocols
 from jobs_sandbox.core.blocks import Block
+from jobs_sandbox.core.errors import Unavailable
 from tests.support.servers import endpoints
 from tests.support.servers.control import ARN, NOW, Answer, Control, refusal
 from tests.unit.control_plane.conftest import SETTINGS, Connect, failure
@@ -154,6 +155,7 @@ def test_lost_answers(plane: ControlPlane, service: Control, action: str, answer
     service.script(answer)
     error = failure(lambda: OPERATIONS[action](plane))
     assert f"no answer from {service.url}" in error.message
+    assert isinstance(error, Unavailable)
     assert error.uncertain
     assert len(service.requests) == 1
 
@@ -174,4 +176,5 @@ def test_unreachable(connect: Connect) -> None:
     with endpoints.black_hole() as port:
         error = failure(connect(f"http://127.0.0.1:{port}", timeout=0.5).ensure_thing)
     assert "cannot be reached: Connect timeout" in error.message
+    assert isinstance(error, Unavailable)
     assert not error.uncertain

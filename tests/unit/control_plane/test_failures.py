@@ -51,8 +51,12 @@ CANONICAL = (
         ("iot:DeleteJob", refusal(409, "InvalidStateTransitionException"), "job with cancel-job"),
         ("iot:DeleteJob", refusal(409, "LimitExceededException"), "10 jobs may be in deletion"),
         ("iot:DeleteJob", NOT_FOUND, "has to do. | NotFound"),
-        ("iot:DeleteJob", refusal(400, "ThrottlingException"), "in a moment. | Throttled"),
-        ("iot:DeleteJob", refusal(503, "ServiceUnavailableException"), "try again in a moment."),
+        ("iot:DeleteJob", refusal(400, "ThrottlingException"), "in a moment. | Unavailable"),
+        (
+            "iot:DeleteJob",
+            refusal(503, "ServiceUnavailableException"),
+            "in a moment. | Unavailable",
+        ),
         # A gateway
         (
             "iot:DeleteJob",

@@ -45,15 +45,6 @@ async def test_connect_and_close(sdk: FakeSdk) -> None:
     assert sdk.listener.states == [("connected", ""), STOPPED]
 
 
-async def test_home(sdk: FakeSdk, monkeypatch: pytest.MonkeyPatch) -> None:
-    """``~`` in the paths of the files is the user's home."""
-    home = os.path.dirname(sdk.settings.key)
-    monkeypatch.setenv("HOME", home)
-    sdk.data_plane(cert="~/cert", key="~/key", ca_file="~/ca")
-    files = [sdk.built[file] for file in ("cert", "key", "ca_filepath")]
-    assert files == [f"{home}/cert", f"{home}/key", f"{home}/ca"]
-
-
 @pytest.mark.parametrize(("mode", "warnings"), [(0o600, 0), (0o640, 1), (0o604, 1)])
 async def test_key_that_others_can_read(sdk: FakeSdk, mode: int, warnings: int) -> None:
     """A private key that other users can read is warned of; another is not."""
