@@ -1,7 +1,6 @@
 """The life of the data plane's connection, against a stand-in for the device SDK."""
 
 import asyncio
-import os
 import threading
 from collections.abc import Callable
 
@@ -43,15 +42,6 @@ async def test_connect_and_close(sdk: FakeSdk) -> None:
     assert sdk.options.operation_timeout_in_seconds > 2
     assert [packet.session_expiry_interval_sec for packet in sdk.stopped_with] == [0]
     assert sdk.listener.states == [("connected", ""), STOPPED]
-
-
-@pytest.mark.parametrize(("mode", "warnings"), [(0o600, 0), (0o640, 1), (0o604, 1)])
-async def test_key_that_others_can_read(sdk: FakeSdk, mode: int, warnings: int) -> None:
-    """A private key that other users can read is warned of; another is not."""
-    os.chmod(sdk.settings.key, mode)
-    sdk.data_plane()
-    assert len(sdk.listener.warnings) == warnings
-    assert all(f"private key {sdk.settings.key}" in it for it in sdk.listener.warnings)
 
 
 async def test_builder_fails(sdk: FakeSdk) -> None:

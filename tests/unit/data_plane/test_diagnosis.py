@@ -6,7 +6,6 @@ import json
 import re
 import socket
 import ssl
-import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
@@ -110,11 +109,8 @@ def as_key(form: PrivateFormat, encryption: KeySerializationEncryption) -> Chang
     [
         ("cert", lambda pem: pem.decode().encode("utf-16"), "is UTF-16", "iconv -f UTF-16"),
         ("cert", as_json, r"has \n in place of line ends", "printf '%b'"),
-        ("key", lambda pem: pem.replace(b"\n", b"\\n"), r"has \n", "printf '%b'"),
         ("cert", as_der, "is DER, not PEM", "openssl x509 -inform DER"),
         ("key", as_der, "is DER, not PEM", "openssl pkey -inform DER"),
-        ("key", lambda _: b"", "is empty", "BEGIN … PRIVATE KEY"),
-        ("cert", lambda _: b"hello", "is not a PEM file", "BEGIN … CERTIFICATE"),
         ("key", as_key(PrivateFormat.OpenSSH, NoEncryption()), "is an OpenSSH", "ssh-keygen -p"),
         (
             "key",
@@ -128,7 +124,7 @@ def as_key(form: PrivateFormat, encryption: KeySerializationEncryption) -> Chang
             "is encrypted",
             "openssl pkey",
         ),
-        ("ca", lambda pem: pem[:200], "is damaged", "get it again"),
+        ("ca", lambda _: b"", "is not a PEM file", "BEGIN … CERTIFICATE"),
     ],
 )
 def test_file(
@@ -188,11 +184,10 @@ def test_damaged_key(settings: Settings) -> None:
     assert "damaged" in error.cause
 
 
-@pytest.mark.parametrize("endpoint", ["\udcff", ""])
-def test_not_the_files(settings: Settings, endpoint: str) -> None:
+def test_not_the_files(settings: Settings) -> None:
     """When the files are sound, the SDK is quoted, with the settings that it may mean."""
-    settings = settings._replace(endpoint=endpoint, client_id="a\0b")
-    assert rf"the endpoint {endpoint!r} or the client id 'a\x00b': " in refusal(settings).message
+    settings = settings._replace(endpoint="\udcff", client_id="a\0b")
+    assert r"the endpoint '\udcff' or the client id 'a\x00b': " in refusal(settings).message
 
 
 def test_no_trust_store(settings: Settings) -> None:
@@ -201,25 +196,20 @@ def test_no_trust_store(settings: Settings) -> None:
     assert "ca-certificates" in error.cause
 
 
-@pytest.mark.parametrize(
-    "changed",
-    [
-        lambda pem: b"\xef\xbb\xbf" + pem,
-        lambda pem: pem.replace(b"\n", b"\r"),
-        lambda pem: b"  " + pem.replace(b"\n", b"\n  "),
-        lambda pem: pem.replace(b"\n", b""),
-    ],
-    ids=["byte order mark", "CR", "indented", "one line"],
-)
-def test_other_forms_of_pem(tmp_path: Path, changed: Change) -> None:
-    """The SDK connects with files in forms of PEM that OpenSSL does not read."""
+def odd_pem(pem: bytes) -> bytes:
+    """PEM with a byte order mark, indented, as the SDK reads it, but not OpenSSL."""
+    return b"\xef\xbb\xbf" + pem.replace(b"\n", b"\n  ")
+
+
+def test_other_forms_of_pem(tmp_path: Path) -> None:
+    """The program connects with files in forms of PEM that OpenSSL does not read."""
     with Broker(tmp_path) as broker:
         host, cert, key, region, thing, *_ = broker.arguments()
         settings = Settings(
             host, cert, key, region, thing, "test-1", broker.port, f"{tmp_path}/ca.pem"
         )
         for path in (cert, key, settings.ca_file):
-            change(path, changed)
+            change(path, odd_pem)
         asyncio.run(connect(settings))
         assert broker.connections == 1
 
@@ -238,11 +228,10 @@ def explain(settings: Settings, error: str = CLOSED) -> StartError:
     ("endpoint", "url", "next_step"),
     [
         ("https://example.invalid/", None, "aws iot describe-endpoint"),
-        ("x" * 64 + ".invalid", None, "aws iot describe-endpoint"),
+        ("a..invalid", None, "aws iot describe-endpoint"),
         ("nowhere.invalid ", None, "aws iot describe-endpoint"),
         # What the DescribeEndpoint of an emulator prints.
         ("abc-ats.iot.us-east-1.localhost:4566", None, "emulator"),
-        ("abc.iot.us-east-1.localhost.localstack.cloud:4510", None, "emulator"),
         ("ministack.invalid", "http://ministack:4566", "emulator"),
     ],
 )
@@ -277,7 +266,7 @@ def test_blocked_port(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> No
     assert "HTTPS_PROXY" in error.next_step
 
 
-@pytest.mark.parametrize("behaviour", [talking(b"220 mail.example ESMTP\r\n"), closing, silent])
+@pytest.mark.parametrize("behaviour", [talking(b"220 mail.example ESMTP\r\n"), silent])
 def test_no_tls(settings: Settings, monkeypatch: pytest.MonkeyPatch, behaviour: Behaviour) -> None:
     """A server without TLS is not mistaken for one that refuses the certificate."""
     monkeypatch.setattr(diagnosis, "_TIMEOUT", 0.3)
@@ -332,35 +321,13 @@ def test_unknown_device(settings: Settings, ca: trustme.CA, version: ssl.TLSVers
     assert "aws iot describe-certificate" in error.next_step
 
 
-@pytest.mark.parametrize("dates", [PAST, FUTURE])
-@pytest.mark.parametrize("installed", [True, False])
-def test_certificate_out_of_date(
-    settings: Settings,
-    ca: trustme.CA,
-    monkeypatch: pytest.MonkeyPatch,
-    *,
-    dates: tuple[datetime, datetime],
-    installed: bool,
-) -> None:
-    """A refused certificate's dates are compared with the clock, or openssl shows them."""
-    if not installed:
-        monkeypatch.setitem(sys.modules, "cryptography", None)
-    write(settings, ca.issue_cert("device", not_before=dates[0], not_after=dates[1]))
-    with server(ca, settings) as port:
-        error = explain(settings._replace(port=port))
-    assert (f"valid from {dates[0].year}-01-01 to {dates[1].year}" in error.cause) == installed
-    assert ("-noout -dates" in error.next_step) != installed
-
-
 @pytest.mark.parametrize(
     ("behaviour", "sdk_error", "message"),
     [
-        (closing, HANGUP, REFUSED),
         (closing, CLOSED, REFUSED),
         (silent, HANGUP, REFUSED),
         (silent, "", "did not answer MQTT within 5 s"),
         (silent, "AWS_ERROR_MQTT5_CONNACK_TIMEOUT: late", "did not answer MQTT within 5 s"),
-        (silent, "AWS_ERROR_MQTT5_DECODE_PROTOCOL_ERROR: odd", "cannot connect: AWS_ERROR_MQTT5"),
         # A server with an Ed25519 certificate, with and without a TLS alert.
         (silent, "AWS_IO_TLS_ERROR_NEGOTIATION_FAILURE: no", "cannot connect: AWS_IO_TLS"),
         (silent, CLOSED, "cannot connect: AWS_IO_SOCKET_CLOSED"),
@@ -386,7 +353,7 @@ def test_good_handshake(
 def test_files_that_only_the_sdk_reads(settings: Settings, ca: trustme.CA) -> None:
     """Files in forms of PEM that OpenSSL does not read are not blamed."""
     for path in (settings.cert, settings.key, settings.ca_file):
-        change(path, lambda pem: b"\xef\xbb\xbf" + pem.replace(b"\n", b"\n  "))
+        change(path, odd_pem)
     with serving(closing, server_tls(ca.issue_cert(HOST))) as port:
         error = explain(settings._replace(port=port), HANGUP)
     assert REFUSED in error.message
