@@ -1,4 +1,4 @@
-"""The failures of the control plane, in one table: message, likely cause and next step of each.
+"""The table of the control plane's failures, with message, likely cause and next step of each.
 
 The error codes are those of the operations' pages in the AWS IoT API Reference and of
 https://docs.aws.amazon.com/iot/latest/apireference/CommonErrors.html.
@@ -17,7 +17,8 @@ from jobs_sandbox.core.errors import NotFound, RequestFailed, Unavailable
 from jobs_sandbox.core.redaction import redact, without_user
 from jobs_sandbox.core.settings import Settings
 
-_LONGEST = 600  # characters of what a service says
+# Characters of a service's own message.
+_LONGEST = 600
 
 
 class CodeNeeded(Exception):
@@ -79,14 +80,6 @@ WRONG_SETTINGS = Failure(
     FAILED,
     "the region, or a setting in the environment or in ~/.aws/config, is incomplete or wrong",
     "check the region ({region}); `aws configure list{profile_option}` shows the other settings.",
-)
-ODD_ANSWER = Failure(
-    # All but the first are raised by botocore's parser.
-    "OddAnswer AttributeError TypeError KeyError UnicodeDecodeError RecursionError",
-    "{action}: the control plane answered, but not as AWS IoT does: {words}",
-    NOT_AWS_IOT,
-    CHECK_ENDPOINT,
-    uncertain=True,
 )
 
 # The first row that fits counts.
@@ -277,10 +270,17 @@ FAILURES = (
     ),
     Failure("unnamed UnknownOperationException 501", FAILED, NOT_AWS_IOT, CHECK_ENDPOINT),
     Failure("ClientError", FAILED, "", ""),
-    ODD_ANSWER,
+    Failure(
+        # botocore's parser raises all but the first.
+        "OddAnswer AttributeError TypeError KeyError UnicodeDecodeError RecursionError",
+        "{action}: the control plane answered, but not as AWS IoT does: {words}",
+        NOT_AWS_IOT,
+        CHECK_ENDPOINT,
+        uncertain=True,
+    ),
     # On the way
     Failure(
-        # The words would show pieces of a password with characters that a URL does not allow.
+        # The error's own words can show parts of a password.
         "ValueError",
         "{action} failed: {where}, or a proxy on the way to it, is not a URL",
         "{endpoint_setting}, HTTP_PROXY or HTTPS_PROXY does not begin with http:// or https://, or "
@@ -356,9 +356,7 @@ def explain(
         failure.message.format(**names),
         cause=failure.cause.format(**names),
         next_step=failure.next_step.format(**names),
-        # A question with an odd answer has changed nothing, and asking again would not help.
-        uncertain=failure.uncertain
-        and not (failure is ODD_ANSWER and re.match("iot:(Describe|Get|List)", action)),
+        uncertain=failure.uncertain,
     )
 
 
@@ -398,7 +396,8 @@ def _kinds(error: Exception) -> set[str]:
         code = str(error.response["Error"].get("Code"))
         status = str(error.response["ResponseMetadata"]["HTTPStatusCode"])
         kinds |= {code, status}
-        if code == status:  # botocore's substitute for a code that is missing
+        # botocore puts the status in the place of a missing code.
+        if code == status:
             kinds.add("unnamed")
     elif isinstance(error, HTTPClientError) and isinstance(error.kwargs.get("error"), ValueError):
         kinds.add("ValueError")
@@ -406,7 +405,7 @@ def _kinds(error: Exception) -> set[str]:
 
 
 def _words(error: Exception) -> str:
-    """The words of an exception, without those that may quote credentials."""
+    """The text of an exception, without the parts that may quote credentials."""
     if isinstance(error, ClientError):
         parts = error.response["Error"].get("Code"), error.response["Error"].get("Message")
         words = ": ".join(str(part) for part in parts if part)

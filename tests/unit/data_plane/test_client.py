@@ -28,7 +28,7 @@ async def test_connect_and_close(sdk: FakeSdk) -> None:
         assert set(sdk.opened) == {CHANGED, NEXT_CHANGED}
     expected = {
         "cert": "cert",
-        "key": sdk.settings.key,
+        "key": "key",
         "endpoint": "host",
         "port": 1,
         "ca_filepath": "ca",
@@ -42,13 +42,6 @@ async def test_connect_and_close(sdk: FakeSdk) -> None:
     assert sdk.options.operation_timeout_in_seconds > 2
     assert [packet.session_expiry_interval_sec for packet in sdk.stopped_with] == [0]
     assert sdk.listener.states == [("connected", ""), STOPPED]
-
-
-async def test_builder_fails(sdk: FakeSdk) -> None:
-    """Settings that the SDK refuses are explained, with the files."""
-    sdk.build_error = RuntimeError("1033 (AWS_IO_TLS_CTX_ERROR)")
-    with pytest.raises(StartError, match="the certificate file 'cert' cannot be read"):
-        sdk.data_plane()
 
 
 async def test_connection_failure(sdk: FakeSdk) -> None:
