@@ -1,4 +1,4 @@
-"""The policies that the embedded AWS IoT enforces: the shipped ones, or the user's."""
+"""Reads, fills in and checks the policies that the embedded AWS IoT enforces."""
 
 import json
 from importlib.resources import files

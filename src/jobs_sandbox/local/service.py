@@ -1,7 +1,7 @@
-"""The embedded AWS IoT of ``--local``, seen from the program: start, ask and stop it.
+"""Starts, asks and stops the embedded AWS IoT of ``--local``.
 
-It runs in a child process, `jobs_sandbox.local.child`, which ends when its standard input ends: so
-it ends with this process, however this process ends.
+It runs in a child process, `jobs_sandbox.local.child`, which ends when its standard input ends. So
+it ends when this process ends, whatever the reason.
 """
 
 import importlib.util
@@ -132,7 +132,7 @@ class LocalIoT:
         except OSError as error:
             self._folder.cleanup()
             raise _not_started(str(error)) from error
-        # A child that has ended is reported by wait_ready.
+        # `wait_ready` reports a child that has ended.
         with suppress(BrokenPipeError):
             self._send(self._provision)
 
@@ -166,14 +166,16 @@ class LocalIoT:
         }
 
     def request(self, name: str, **arguments: object) -> Any:
-        """Let the child do something, and wait for the result; may be called from several threads.
+        """Send a request to the child, and wait for its result.
+
+        Several threads may call this.
 
         Raises:
             SandboxError: the child refuses, or has ended.
 
         """
         try:
-            # Each caller reads the answer to its own request, also when nobody waits any more.
+            # The next caller waits until this answer has been read, so it gets its own.
             with self._lock:
                 self._send({"name": name, "arguments": arguments})
                 answer = self._receive()
@@ -243,7 +245,7 @@ class LocalIoT:
         )
 
     def activity(self, client_id: str | None = None) -> dict[str, Any]:
-        """What a device does, as the embedded AWS IoT sees it.
+        """The connections, requests and events of a device, as the embedded AWS IoT records them.
 
         Args:
             client_id: of the device; None is whoever connects with ``device_cert``.
@@ -262,7 +264,7 @@ class LocalIoT:
         return result
 
     def wait_ended(self) -> str:
-        """Wait until the child has ended; how, as ``exit status 1`` or ``signal 9``."""
+        """Wait until the child has ended; returns ``exit status 1`` or ``signal 9``."""
         status = self._process.wait()
         return f"exit status {status}" if status >= 0 else f"signal {-status}"
 
@@ -322,7 +324,7 @@ def _not_started(reason: str) -> StartError:
 
 
 def _environment() -> dict[str, str]:
-    """The variables that a Python process needs; most others would be settings to MiniStack."""
+    """The variables that a Python process needs. MiniStack would read others as settings."""
     needed = ("PATH", "LANG", "HOME", "VIRTUAL_ENV")
     return {
         name: value

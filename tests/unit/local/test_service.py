@@ -88,11 +88,13 @@ def test_what_the_child_gets(
     got = temporary / "got"
     stand_in(f"open({str(got)!r}, 'w').write(json.dumps([json.loads(first), dict(os.environ)]))")
     own = '{"Statement": {"Effect": "Deny", "Action": "*", "Resource": "<thingname>"}}'
-    with pytest.raises(StartError), local_iot("Lamp", device_policy=own):
+    with pytest.raises(StartError), local_iot("Lamp", policy=own):
         pass
     request, environment = json.loads(got.read_text())
-    assert "things/Lamp/jobs/start-next" in request["policy"]
-    assert request["device_policies"] == [own.replace("<thingname>", "Lamp")]
+    assert request["policy"] == own.replace("<thingname>", "Lamp")
+    shipped, own_client_id = request["device_policies"]
+    assert "things/Lamp/jobs/start-next" in shipped
+    assert ":client/Lamp" in own_client_id
     assert "thing/Lamp" in request["control_plane_policy"]
     assert (environment["PERSIST_STATE"], "AWS_PROFILE" in environment) == ("0", False)
 

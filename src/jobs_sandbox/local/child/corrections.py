@@ -1,8 +1,8 @@
-"""Where MiniStack does otherwise than AWS documents, and a small change in its process corrects it.
+"""Corrects MiniStack where it differs from what AWS documents.
 
 Each correction stands alone, and replaces functions of the one version of MiniStack that it fits.
-docs/fidelity.md lists them, and what is not corrected. Runs in MiniStack's process and event loop.
-Documents are named by their page, as there.
+docs/fidelity.md lists the corrections and the differences that remain. Both name AWS's documents
+by their pages. This module runs in MiniStack's process and event loop.
 """
 
 import asyncio
@@ -577,7 +577,7 @@ def _invalid(message: str) -> Any:
 
 
 def run(work: Coroutine[Any, Any, None]) -> None:
-    """Run a task, which the event loop alone would let be collected, for no request."""
+    """Run a task that belongs to no request, and keep it alive: the event loop alone does not."""
     task = asyncio.get_running_loop().create_task(work, context=Context())
     _tasks.add(task)
     task.add_done_callback(_tasks.discard)
