@@ -152,13 +152,18 @@ def test_a_failed_start(
     assert "the local extra is damaged" in caught.value.cause
 
 
-def test_a_limit_of_the_system(monkeypatch: pytest.MonkeyPatch, temporary: Path) -> None:
-    """When the system starts no process, the error has its reason, and the folder is gone."""
+@pytest.mark.parametrize(
+    "refused", ["subprocess.Popen", "jobs_sandbox.local.service.TemporaryDirectory"]
+)
+def test_a_limit_of_the_system(
+    refused: str, monkeypatch: pytest.MonkeyPatch, temporary: Path
+) -> None:
+    """Without a process or a folder, the error has the system's reason, and nothing is left."""
 
     def fail(*_: object, **__: object) -> None:
         raise OSError(errno.EMFILE, "Too many open files")
 
-    monkeypatch.setattr("subprocess.Popen", fail)
+    monkeypatch.setattr(refused, fail)
     with pytest.raises(StartError, match="Too many open files") as caught, local_iot():
         pass
     assert "ulimit -n" in caught.value.next_step
