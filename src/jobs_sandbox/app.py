@@ -234,8 +234,6 @@ async def _start_local(
     await in_thread(local.wait_ready)
     watching = asyncio.create_task(_watch(local, console))
     stack.callback(watching.cancel)
-    for warning in local.warnings:
-        console.warning(warning)
     settings = Settings(
         endpoint=local.endpoint,
         cert=local.cert,

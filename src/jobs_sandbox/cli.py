@@ -80,6 +80,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser = _parser()
     options = parser.parse_intermixed_args(arguments)
     _check(options, parser.error)
+    # A shell does not expand ~ within quotes.
+    options.arguments[1:3] = [os.path.expanduser(path) for path in options.arguments[1:3]]
     return options
 
 
@@ -134,6 +136,7 @@ def _add_options(add: Callable[..., object]) -> None:
     add("--port", type=_port, metavar="N", help="MQTT port (default: 8883)")
     add(
         "--ca-file",
+        type=os.path.expanduser,
         metavar="PATH",
         help="trust store for the MQTT endpoint (default: the system's)",
     )
@@ -152,6 +155,7 @@ def _add_options(add: Callable[..., object]) -> None:
     )
     add(
         "--policy",
+        type=os.path.expanduser,
         metavar="FILE",
         help="with --local: enforce this device policy instead of the shipped one; with --device, "
         "on the device alone",

@@ -26,7 +26,7 @@ EVENTS = [
     (b"\xff\xfe\x80", r"\xff\xfe\x80"),
     (b'{"a":' * 200 + b"1" + b"}" * 200, "nested more than 100 levels"),
     (b'{"timestamp": NaN}', "NaN is not a JSON value"),
-    (b'{"timestamp": 1e300}', ODD),
+    (b'{"timestamp": 1e300}', '"timestamp" : 1e+300'),
     (UNSAFE.encode(), SHOWN),
     (json.dumps({UNSAFE: {"odd": UNSAFE}}).encode(), f'"{SHOWN}" : {{'),
     (b'{"odd": "\\ud800"}', r'"odd" : "\ud800"'),
@@ -82,10 +82,10 @@ def test_events_as_json(broker: Broker) -> None:
 
 
 ANSWERS: list[tuple[dict[str, object], str]] = [
-    ({"timestamp": "now"}, ODD),
+    ({"timestamp": "now"}, '"timestamp" : "now"'),
     ({"odd": UNSAFE}, SHOWN),
     ({"odd": "x" * 100_000}, "x" * 100_000),
-    ({"execution": [1], "executionState": "x"}, ODD),
+    ({"execution": [1], "executionState": "x"}, '"executionState" : "x"'),
     ({"code": 5, "message": [UNSAFE], "execution": {"status": "ODD", "jobId": 5}}, "5"),
 ]
 

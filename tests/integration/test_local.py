@@ -98,8 +98,6 @@ def test_only_loopback_listens(account: Account) -> None:
 @pytest.mark.parametrize(
     ("method", "target", "headers", "status", "word"),
     [
-        ("GET", "/_ministack/health", {}, 200, '"iot_mtls": "listening"'),
-        ("GET", "/_ministack/iot/ca.pem", {"Host": "localhost"}, 200, "BEGIN CERTIFICATE"),
         ("POST", "/_ministack/%72eset", {}, 403, "closed"),
         ("GET", "/things", {"Origin": "https://example.com"}, 403, "web page"),
         ("GET", "/things", {"Sec-Fetch-Mode": "no-cors"}, 403, "web page"),
@@ -110,7 +108,7 @@ def test_only_loopback_listens(account: Account) -> None:
 def test_the_http_port(  # noqa: PLR0917
     method: str, target: str, headers: dict[str, str], status: int, word: str, account: Account
 ) -> None:
-    """Health and the CA are open; MiniStack's controls and web pages are refused."""
+    """MiniStack's controls and web pages are refused."""
     address = account.local.endpoint_url.removeprefix("http://")
     with closing(http.client.HTTPConnection(address, timeout=PATIENCE)) as connection:
         connection.request(method, target, headers=headers)

@@ -51,6 +51,14 @@ def test_right_usage(arguments: list[str], name: str, value: object) -> None:
     assert getattr(parse(arguments), name) == value
 
 
+def test_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    """``~`` in the paths of files is the user's home."""
+    monkeypatch.setenv("HOME", "/h")
+    options = parse(["~", "~/cert", "~/key", "region", "T", "--ca-file=~/ca"])
+    assert options.arguments[:3] == ["~", "/h/cert", "/h/key"]
+    assert (options.ca_file, parse(["--local", "--policy=~/p"]).policy) == ("/h/ca", "/h/p")
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

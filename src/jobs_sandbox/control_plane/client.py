@@ -30,7 +30,7 @@ class ControlPlane:
 
     Args:
         settings: of this run.
-        notice: called, on any thread, with what the user should know while credentials are fetched.
+        notice: called, on any thread, with a message for the user while credentials are fetched.
 
     """
 
@@ -163,14 +163,15 @@ class ControlPlane:
                 found = (found or {}).get(name)
             if found is None:
                 raise OddAnswer(f"it has no {needed}")
-        except Exception as error:  # besides its own, whatever boto3's parsers and libraries raise
+        # boto3's parsers and libraries raise errors of many types.
+        except Exception as error:
             secrets = self._credentials.secrets
             raise explain(f"iot:{operation}", error, self._settings, secrets) from error
         return answer
 
     @cached_property
     def _client(self) -> Any:
-        """The boto3 client. It takes a while to make, and what is wrong in ~/.aws is found then."""
+        """The boto3 client. Making it takes a while, and reads ~/.aws, which may be wrong."""
         session = boto3.Session(botocore_session=self._session)
         client = session.client("iot", endpoint_url=self._settings.endpoint_url)
         client.meta.events.register("before-parse.iot.DeleteJob", _refuse_body)
@@ -178,7 +179,7 @@ class ControlPlane:
 
 
 def _new_session(settings: Settings) -> Any:
-    """A botocore session; with ``--local`` none that reads files, profiles or other keys."""
+    """A botocore session; with ``--local`` it reads no files, no profiles and no other keys."""
     session = botocore.session.Session(profile=settings.profile)
     if local := settings.environment:
         for variable in ("profile", "config_file", "credentials_file"):
@@ -186,15 +187,15 @@ def _new_session(settings: Settings) -> Any:
         session.set_credentials(local["AWS_ACCESS_KEY_ID"], local["AWS_SECRET_ACCESS_KEY"])
     session.set_config_variable("region", settings.region)
     config = Config(
-        # Below the caller's bound, so that an endpoint that cannot be reached is reported as that.
+        # Shorter than the caller's, so that the error says that the endpoint cannot be reached.
         connect_timeout=settings.timeout * 0.8,
-        # Above it: the caller has the only timer for an answer.
+        # Longer than the caller's, which is the only timer for an answer.
         read_timeout=settings.timeout + 5,
         retries={"mode": "standard", "total_max_attempts": 1},
         proxies={} if settings.environment else None,
     )
     session.set_default_client_config(config)
-    # boto3 would make datetimes of the times; they are shown as the service sends them.
+    # The program shows times as the service sends them; boto3 would make datetimes of them.
     session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=_as_sent)
     return session
 

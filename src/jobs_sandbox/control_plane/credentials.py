@@ -1,4 +1,4 @@
-"""Fetches AWS credentials by the rules of boto3, and knows at any time from where.
+"""Fetches AWS credentials by the rules of boto3, and records which source is asked.
 
 botocore lets a profile's ``credential_process`` read our standard input and use our terminal, and
 waits for it without end. Here the process has neither, and `Credentials.stop` ends it.
@@ -27,9 +27,12 @@ from jobs_sandbox.control_plane.failures import CodeNeeded, CredentialsFailed, N
 from jobs_sandbox.core.redaction import redact
 from jobs_sandbox.core.threads import after
 
-_SLOW = 1.0  # seconds, after which a fetch is reported
-_POLL = 0.2  # seconds between two reads of what a credential_process has written
-_LONGEST = 200  # characters of that
+# Seconds after which the user gets a message that a fetch is under way.
+_SLOW = 1.0
+# Seconds between two reads of the stderr of a credential_process.
+_POLL = 0.2
+# Characters of its stderr in a message.
+_LONGEST = 200
 
 _SOURCES = {
     "assume-role": "AWS STS (AssumeRole)",
@@ -47,7 +50,7 @@ class _Process(subprocess.Popen[bytes]):
     """A ``credential_process`` with an empty standard input, in a session without a terminal.
 
     Attributes:
-        stderr_so_far: what it has written to its stderr; ``report`` is called when there is more.
+        stderr_so_far: its output on stderr until now; ``report`` is called when there is more.
 
     """
 
@@ -57,7 +60,7 @@ class _Process(subprocess.Popen[bytes]):
         super().__init__(command, stdin=subprocess.DEVNULL, start_new_session=True, **pipes)
 
     def communicate(self, *_: object, **__: object) -> tuple[bytes, bytes]:
-        """Wait for its end; its stdout and stderr."""
+        """Wait for its end, and return its stdout and stderr."""
         while True:
             try:
                 return super().communicate(timeout=_POLL)
@@ -81,8 +84,10 @@ class Credentials:
         self._session = session
         self._notice = notice
         self._lock = threading.Lock()
-        self._method = ""  # of the provider, as botocore calls it
-        self._source = ""  # while it is fetching: the same for the user
+        # The provider that was asked last, by botocore's name.
+        self._method = ""
+        # While it may take long: the same provider, as messages name it.
+        self._source = ""
         self._process: _Process | None = None
         self._reported = ""
         self.secrets: tuple[str, ...] = ()
@@ -102,7 +107,8 @@ class Credentials:
                     raise NoCredentialsError
                 self._begin(credentials.method)
                 keys = credentials.get_frozen_credentials()
-            except Exception as error:  # providers and their libraries raise whatever they like
+            # Providers and their libraries raise errors of many types.
+            except Exception as error:
                 source = self._source or self._method
                 raise CredentialsFailed(self._method, source, error) from error
             finally:
@@ -110,9 +116,11 @@ class Credentials:
             self.secrets = tuple(filter(None, (keys.access_key, keys.secret_key, keys.token)))
 
     def not_in_time(self, time: str) -> CredentialsFailed | None:
-        """The error of a fetch that has not ended within that time, or None if there is no fetch.
+        """End a fetch that has not ended within that time.
 
-        The ``credential_process``, if one runs, is ended.
+        Returns:
+            The error, or None if no fetch is under way.
+
         """
         if not self._source:
             return None
@@ -123,12 +131,13 @@ class Credentials:
     def stop(self) -> None:
         """End the ``credential_process``, if one runs."""
         process = self._process
-        if process and process.returncode is None:  # so no other process has its number
+        # While there is no return code, no other process can have its number.
+        if process and process.returncode is None:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
 
     def load_credentials(self) -> Any:
-        """The credentials of the first provider that has some. The botocore session calls this."""
+        """The first credentials that a provider has, or None. The botocore session calls this."""
         for provider in self._chain():
             self._begin(provider.METHOD)
             if credentials := provider.load():
@@ -182,7 +191,7 @@ class Credentials:
             self._notice(message)
 
     def _stderr(self) -> str:
-        """What the ``credential_process`` has written to its stderr, on one line after a colon."""
+        """The stderr of the ``credential_process`` until now, on one line after a colon."""
         written = self._process.stderr_so_far if self._process else b""
         line = redact(written.decode(errors="replace"), self.secrets)
         return f": {line[-_LONGEST:]}" if line else ""

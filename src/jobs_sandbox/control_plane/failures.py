@@ -1,4 +1,4 @@
-"""The failures of the control plane, in one table: message, likely cause and next step of each.
+"""The table of the control plane's failures, with message, likely cause and next step of each.
 
 The error codes are those of the operations' pages in the AWS IoT API Reference and of
 https://docs.aws.amazon.com/iot/latest/apireference/CommonErrors.html.
@@ -13,11 +13,12 @@ from typing import NamedTuple
 from botocore.exceptions import ClientError, HTTPClientError
 from botocore.parsers import ResponseParserError
 
-from jobs_sandbox.core.errors import NotFound, RequestFailed, Throttled
+from jobs_sandbox.core.errors import NotFound, RequestFailed, Unavailable
 from jobs_sandbox.core.redaction import redact, without_user
 from jobs_sandbox.core.settings import Settings
 
-_LONGEST = 600  # characters of what a service says
+# Characters of a service's own message.
+_LONGEST = 600
 
 
 class CodeNeeded(Exception):
@@ -79,14 +80,6 @@ WRONG_SETTINGS = Failure(
     FAILED,
     "the region, or a setting in the environment or in ~/.aws/config, is incomplete or wrong",
     "check the region ({region}); `aws configure list{profile_option}` shows the other settings.",
-)
-ODD_ANSWER = Failure(
-    # All but the first are raised by botocore's parser.
-    "OddAnswer AttributeError TypeError KeyError UnicodeDecodeError RecursionError",
-    "{action}: the control plane answered, but not as AWS IoT does: {words}",
-    NOT_AWS_IOT,
-    CHECK_ENDPOINT,
-    uncertain=True,
 )
 
 # The first row that fits counts.
@@ -242,7 +235,7 @@ FAILURES = (
         FAILED,
         "more requests in a second than AWS IoT takes from an account",
         "try again in a moment.",
-        error=Throttled,
+        error=Unavailable,
     ),
     Failure(
         "ResourceAlreadyExistsException",
@@ -274,13 +267,27 @@ FAILURES = (
         "a quota of AWS IoT Jobs: 10 jobs may be in deletion at a time, and so many may be active",
         "try again when some jobs are gone.",
     ),
-    Failure("500 502 503 504", FAILED, "", "try again in a moment.", uncertain=True),
+    Failure(
+        "500 502 503 504",
+        FAILED,
+        "",
+        "try again in a moment.",
+        uncertain=True,
+        error=Unavailable,
+    ),
     Failure("unnamed UnknownOperationException 501", FAILED, NOT_AWS_IOT, CHECK_ENDPOINT),
     Failure("ClientError", FAILED, "", ""),
-    ODD_ANSWER,
+    Failure(
+        # botocore's parser raises all but the first.
+        "OddAnswer AttributeError TypeError KeyError UnicodeDecodeError RecursionError",
+        "{action}: the control plane answered, but not as AWS IoT does: {words}",
+        NOT_AWS_IOT,
+        CHECK_ENDPOINT,
+        uncertain=True,
+    ),
     # On the way
     Failure(
-        # The words would show pieces of a password with characters that a URL does not allow.
+        # The error's own words can show parts of a password.
         "ValueError",
         "{action} failed: {where}, or a proxy on the way to it, is not a URL",
         "{endpoint_setting}, HTTP_PROXY or HTTPS_PROXY does not begin with http:// or https://, or "
@@ -296,12 +303,14 @@ FAILURES = (
         "start it again and join it with what `connection` shows; or correct or unset "
         "{endpoint_setting}.",
         pattern=r"http://(127\.0\.0\.1|localhost|\[::1\])[:/]",
+        error=Unavailable,
     ),
     Failure(
         "ConnectionError",
         "{action} failed: the control plane cannot be reached: {words}",
         "no network, a wrong region ({region}) or {endpoint_setting}, or a proxy",
         "check that {where} is what you mean and can be reached from here.",
+        error=Unavailable,
     ),
     Failure(
         "HTTPClientError",
@@ -309,6 +318,7 @@ FAILURES = (
         "a network, a proxy or a service that failed, or {endpoint_setting} is not AWS IoT",
         "try again; if it stays, check {endpoint_setting}.",
         uncertain=True,
+        error=Unavailable,
     ),
     Failure(
         "NoAnswer",
@@ -316,6 +326,7 @@ FAILURES = (
         "a slow network, a wrong region ({region}) or {endpoint_setting}, or a proxy",
         "try again with a larger --timeout.",
         uncertain=True,
+        error=Unavailable,
     ),
     WRONG_SETTINGS._replace(kinds="Exception"),
 )
@@ -352,9 +363,7 @@ def explain(
         failure.message.format(**names),
         cause=failure.cause.format(**names),
         next_step=failure.next_step.format(**names),
-        # A question with an odd answer has changed nothing, and asking again would not help.
-        uncertain=failure.uncertain
-        and not (failure is ODD_ANSWER and re.match("iot:(Describe|Get|List)", action)),
+        uncertain=failure.uncertain,
     )
 
 
@@ -394,7 +403,8 @@ def _kinds(error: Exception) -> set[str]:
         code = str(error.response["Error"].get("Code"))
         status = str(error.response["ResponseMetadata"]["HTTPStatusCode"])
         kinds |= {code, status}
-        if code == status:  # botocore's substitute for a code that is missing
+        # botocore puts the status in the place of a missing code.
+        if code == status:
             kinds.add("unnamed")
     elif isinstance(error, HTTPClientError) and isinstance(error.kwargs.get("error"), ValueError):
         kinds.add("ValueError")
@@ -402,7 +412,7 @@ def _kinds(error: Exception) -> set[str]:
 
 
 def _words(error: Exception) -> str:
-    """The words of an exception, without those that may quote credentials."""
+    """The text of an exception, without the parts that may quote credentials."""
     if isinstance(error, ClientError):
         parts = error.response["Error"].get("Code"), error.response["Error"].get("Message")
         words = ": ".join(str(part) for part in parts if part)

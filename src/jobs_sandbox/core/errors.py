@@ -51,8 +51,8 @@ class RequestFailed(SandboxError):
         self.uncertain = uncertain
 
 
-class Throttled(RequestFailed):
-    """The service limits the rate of requests; a later one may succeed."""
+class Unavailable(RequestFailed):
+    """There is no answer now, or too many requests; a later request may succeed."""
 
 
 class NotFound(RequestFailed):

@@ -7,9 +7,7 @@ a thread that also serves the connection, so every callback only hands over to t
 
 import asyncio
 import math
-import os
 import re
-import stat
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any, Self
@@ -60,16 +58,12 @@ class DataPlane:
             StartError: the SDK refuses the certificate, the key, the CA or another setting.
 
         """
-        # A shell does not expand ~ within quotes.
-        self._settings = settings = settings._replace(
-            cert=os.path.expanduser(settings.cert),
-            key=os.path.expanduser(settings.key),
-            ca_file=settings.ca_file and os.path.expanduser(settings.ca_file),
-        )
+        self._settings = settings
         self._listener = listener
         self._connection = Connection(listener.connection)
         self._loop = asyncio.get_running_loop()
-        # Done after the first attempt to connect; its result is the SDK's data if that failed.
+        # Done after the first attempt to connect; its result is the SDK's data if that failed, or
+        # else None.
         self._connected: asyncio.Future[Any] = self._loop.create_future()
         self._stopped: asyncio.Future[None] = self._loop.create_future()
         try:
@@ -78,15 +72,13 @@ class DataPlane:
         # The SDK raises errors of many types, its own and Python's.
         except Exception as error:
             raise explain_refusal(settings, str(error)) from error
-        if os.stat(settings.key).st_mode & (stat.S_IRGRP | stat.S_IROTH):
-            listener.warning(f"other users can read the private key {settings.key}; chmod 600 it.")
         self._requests = Requests(self._connection, self._on_loop)
         self._streams = Streams(
             self._jobs, settings.thing, listener.warning, self._on_missed_events, self._on_loop
         )
         self._events = {jobs_topic(settings.thing, title): title for title in EVENTS}
         # The event loop alone does not keep a task alive.
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._catching_up: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
         """Connect, and wait until both subscriptions are established.
@@ -138,7 +130,7 @@ class DataPlane:
     # Requests
 
     async def get_pending_job_executions(self, show: Show) -> Block:
-        """All executions of this thing that are not terminal (GetPendingJobExecutions)."""
+        """The executions of this thing that are not terminal (GetPendingJobExecutions)."""
         request = iotjobs.GetPendingJobExecutionsRequest(thing_name=self._settings.thing)
         call = self._jobs.get_pending_job_executions
         return await self._requests.send(GET_PENDING, call, request, show)
@@ -174,17 +166,15 @@ class DataPlane:
         return await self._requests.send(UPDATE, call, request, show)
 
     def no_answer(self, title: str, seconds: float) -> RequestFailed:
-        """Why a request had no answer for so many seconds; ``title`` is that of the response."""
+        """The error of a request without an answer; ``title`` is that of the response."""
         topic = jobs_topic(self._settings.thing, title)
         return unanswered(topic, seconds, self._connection.trouble(seconds))
 
     def _on_missed_events(self) -> None:
-        task = asyncio.create_task(self._catch_up())
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._catching_up = asyncio.create_task(self._catch_up())
 
     async def _catch_up(self) -> None:
-        """Ask what is pending, and hand the response to the listener."""
+        """Ask for the pending executions, and hand the response to the listener."""
 
         def show(block: Block) -> None:
             if block.title != REJECTED:
@@ -209,14 +199,15 @@ class DataPlane:
             ca_filepath=settings.ca_file,
             client_id=settings.client_id,
             connack_timeout_ms=int(settings.timeout * 1000),
-            # Silence is noticed within 15 s: a ping after 10 s without traffic, and 5 s to answer
-            # it. AWS IoT may insist on 30 s in its CONNACK, and the SDK then obeys: 35 s.
+            # The SDK notices a silent network within 15 s: it sends a ping after 10 s without
+            # traffic, and waits 5 s for the answer. If AWS IoT asks for 30 s in its CONNACK, it
+            # takes 35 s.
             keep_alive_interval_sec=10,
             ping_timeout_ms=5000,
             # The SDK's own backoff reaches two minutes, too long for a user at a prompt.
             min_reconnect_delay_ms=500,
             max_reconnect_delay_ms=2000,
-            # For so long the broker stores QoS 1 messages for a client that comes back.
+            # The broker stores QoS 1 messages for an hour for a client that comes back.
             session_behavior=mqtt5.ClientSessionBehaviorType.REJOIN_POST_SUCCESS,
             session_expiry_interval_sec=3600,
             # The SDK's default paces every request to 25 to 33 ms, to stay below the 100 publishes
@@ -226,7 +217,7 @@ class DataPlane:
             ),
             # The SDK's streams and futures see the same messages, but as its models, which drop
             # the fields they do not know and report an odd rejection as a failure to deserialize.
-            # The service's own JSON is seen by this callback alone.
+            # Only this callback gets the service's own JSON.
             on_publish_received=self._on_loop(self._on_publish),
             on_lifecycle_connection_success=self._on_loop(self._on_connected),
             on_lifecycle_connection_failure=self._on_loop(self._on_failure),

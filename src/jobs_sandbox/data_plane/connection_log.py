@@ -17,7 +17,7 @@ class Connection:
         self._since = monotonic()
         self._causes: set[str] = set()
         self._closed = False
-        # Why it was lost last, or is still down; "" before the first loss.
+        # The last reason for which it was lost or could not be restored; "" before the first loss.
         self._cause = ""
         self.up = False
 
@@ -46,7 +46,7 @@ class Connection:
         self._closed = True
 
     def trouble(self, seconds: float) -> str:
-        """What was wrong with the connection in the last so many seconds; ``""`` if nothing was."""
+        """The trouble with the connection during the last so many seconds, or ``""``."""
         since = monotonic() - self._since
         if not self.up:
             return f"the connection is down (for {since:.0f} s): {self._cause}"

@@ -1,8 +1,8 @@
 """Explains why the device SDK refused its settings, or could not connect.
 
-The SDK says too little or too late (a server that is not trusted takes it 10 to 28 seconds). So
-after a failure the files are examined here, or the way to the endpoint with one TLS handshake of
-the standard library.
+The errors of the SDK are vague or late (it takes 10 to 28 seconds to report a server that is not
+trusted). So after a failure this module examines the files, or makes one TLS handshake with the
+endpoint by means of the standard library.
 """
 
 import asyncio
@@ -26,8 +26,6 @@ _NOT_A_PAIR = ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "NO_CERTIFICATE_ASSIG
 _OUT_OF_DATE = (9, 10)
 _ANOTHER_NAME = (62, 64)
 _LOCAL = ("127.0.0.1", "localhost", "::1")
-_LOCAL_ENDED = "the --local that was to be joined has ended, and its files with it; or "
-_JOIN = "start it again with --local; there, `connection` prints how to join it."
 _NEW_PAIR = (
     "`aws iot create-keys-and-certificate --certificate-pem-outfile … --private-key-outfile …` "
     "writes a new pair."
@@ -40,7 +38,7 @@ _CHECK_PORT = (
 
 
 def explain_refusal(settings: Settings, error: str) -> StartError:
-    """Why the device SDK did not accept the settings; ``error`` is what it says."""
+    """Why the device SDK did not accept the settings; ``error`` is its own message."""
     if "TRUST_STORE_NOT_FOUND" in error:
         return StartError(
             "this machine has no CA certificates to check the endpoint's certificate with",
@@ -71,17 +69,12 @@ def _file_problem(settings: Settings, role: str, path: str, wanted: str) -> Star
     try:
         text = Path(path).read_bytes().decode("latin-1")
     except OSError as error:
-        cause = "a mistyped path, or a file that belongs to another user"
-        next_step = (
-            "check it with `ls -l`; the order of arguments is endpoint, certificate, key, region, "
-            "thing."
-        )
-        if settings.endpoint in _LOCAL:
-            cause, next_step = _LOCAL_ENDED + cause, f"{_JOIN} Or {next_step}"
-        return StartError(
+        return _unless_local_ended(
+            settings,
             f"the {role} file {path!r} cannot be read: {error.strerror}",
-            cause=cause,
-            next_step=next_step,
+            "a mistyped path, or a file that belongs to another user",
+            "check it with `ls -l`; the order of arguments is endpoint, certificate, key, region, "
+            "thing.",
         )
     labels = re.findall("-----BEGIN ((?!EC PARAMETERS)[A-Z0-9 ]+)-----", text)
     tool = "x509" if wanted == "CERTIFICATE" else "pkey"
@@ -106,7 +99,7 @@ def _file_problem(settings: Settings, role: str, path: str, wanted: str) -> Star
         ),
         (
             not labels,
-            "is not a PEM file" if text.strip() else "is empty",
+            "is not a PEM file",
             "another file than the one meant, or the command that wrote it failed",
             f"give the file with the line -----BEGIN … {wanted}-----",
         ),
@@ -128,12 +121,6 @@ def _file_problem(settings: Settings, role: str, path: str, wanted: str) -> Star
             "the device SDK cannot ask for the pass phrase",
             f"decrypt a copy: openssl pkey -in {quote(path)} -out new.pem",
         ),
-        (
-            text.count("-----END ") < text.count("-----BEGIN "),
-            "is damaged",
-            "a file that was cut short",
-            "get it again from where it came.",
-        ),
     ]
     for found, problem, cause, next_step in checks:
         if found:
@@ -141,6 +128,17 @@ def _file_problem(settings: Settings, role: str, path: str, wanted: str) -> Star
                 f"the {role} file {path!r} {problem}", cause=cause, next_step=next_step
             )
     return None
+
+
+def _unless_local_ended(settings: Settings, message: str, cause: str, next_step: str) -> StartError:
+    """An error which, at an endpoint of this machine, also blames a --local that has ended."""
+    if settings.endpoint in _LOCAL:
+        cause = f"the --local that was to be joined has ended, and its files with it; or {cause}"
+        next_step = (
+            "start it again with --local; there, `connection` prints how to join it. "
+            f"Or {next_step}"
+        )
+    return StartError(message, cause=cause, next_step=next_step)
 
 
 def _pair_problem(settings: Settings) -> StartError | None:
@@ -187,14 +185,11 @@ async def explain_connection(settings: Settings, error: str) -> StartError:
             next_step=_right_endpoint(settings),
         )
     except OSError as failure:
-        cause = "a wrong host or --port, an endpoint that does not run, or a firewall in between"
-        next_step = _CHECK_PORT
-        if settings.endpoint in _LOCAL:
-            cause, next_step = _LOCAL_ENDED + cause, f"{_JOIN} Or {next_step}"
-        return StartError(
+        return _unless_local_ended(
+            settings,
             f"{settings.endpoint}:{settings.port} cannot be reached: {str(failure) or 'no answer'}",
-            cause=cause,
-            next_step=next_step,
+            "a wrong host or --port, an endpoint that does not run, or a firewall in between",
+            _CHECK_PORT,
         )
     with connection:
         return await in_thread(lambda: _explain_tls(settings, connection, error))
@@ -202,26 +197,28 @@ async def explain_connection(settings: Settings, error: str) -> StartError:
 
 def _explain_tls(settings: Settings, connection: socket.socket, error: str) -> StartError:
     where = f"{settings.endpoint}:{settings.port}"
-    agreed = accepted = False
+    waits_for_mqtt = False
     try:
         context = _tls_context(settings)
         with context.wrap_socket(connection, server_hostname=settings.endpoint) as tls:
-            agreed = True
-            # In TLS 1.3, a server refuses a client certificate after the handshake.
-            tls.recv(1)
+            try:
+                # In TLS 1.3, a server refuses a client certificate after the handshake.
+                tls.recv(1)
+            except TimeoutError:
+                waits_for_mqtt = True
+            except OSError as failure:
+                return _client_refused(settings, str(failure))
     except ssl.SSLCertVerificationError as failure:
         return _server_refused(settings, failure)
     except OSError as failure:
-        accepted = agreed and isinstance(failure, TimeoutError)
-        if not agreed and not re.search("certificate|unknown ca", str(failure)):
-            return StartError(
-                f"{where} does not complete a TLS handshake: {failure}",
-                cause="a service without TLS, or something in between that intercepts it",
-                next_step=f"{_CHECK_PORT} {_right_endpoint(settings)}",
-            )
-        if not accepted:
+        if re.search("certificate|unknown ca", str(failure)):
             return _client_refused(settings, str(failure))
-    if "HANGUP" in error or ("CLOSED" in error and not accepted):
+        return StartError(
+            f"{where} does not complete a TLS handshake: {failure}",
+            cause="a service without TLS, or something in between that intercepts it",
+            next_step=f"{_CHECK_PORT} {_right_endpoint(settings)}",
+        )
+    if "HANGUP" in error or ("CLOSED" in error and not waits_for_mqtt):
         return _client_refused(settings, error)
     if "TIMEOUT" in error or not error:
         return StartError(
@@ -246,7 +243,7 @@ def _tls_context(settings: Settings) -> ssl.SSLContext:
         context.load_default_certs()
     else:
         certificates = _CERTIFICATE.findall(Path(settings.ca_file).read_bytes())
-        # A pipe can be read only once, and the SDK has done it.
+        # The SDK has read the file before; a pipe is empty now.
         with suppress(ValueError):
             context.load_verify_locations(cadata=b"".join(map(base64.b64decode, certificates)))
     # The SDK reads some forms of PEM that OpenSSL does not.
@@ -280,32 +277,14 @@ def _server_refused(settings: Settings, error: ssl.SSLCertVerificationError) -> 
 
 def _client_refused(settings: Settings, reason: str) -> StartError:
     """The server does not accept the device's certificate."""
-    cause = (
-        "the certificate is not registered in this account and region, not ACTIVE, or has no "
-        "policy that allows iot:Connect"
-    )
-    next_step = (
-        "`aws iot describe-certificate` shows its status, `aws iot list-attached-policies` its "
-        f"policies, `openssl x509 -in {quote(settings.cert)} -noout -dates` its dates."
-    )
-    # Only the [local] extra brings this library; its oldest versions lack the attributes.
-    with suppress(ImportError, AttributeError, ValueError):
-        from cryptography import x509
-
-        certificate = x509.load_pem_x509_certificate(Path(settings.cert).read_bytes())
-        begin, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
-        now = datetime.now(UTC)
-        if not begin <= now <= end:
-            cause = (
-                f"it is valid from {begin:%Y-%m-%d} to {end:%Y-%m-%d}, and this machine's clock "
-                f"says {now:%Y-%m-%d}"
-            )
-            next_step = f"set the clock; if it is right: {_NEW_PAIR}"
     return StartError(
         f"{settings.endpoint}:{settings.port} refused the client certificate {settings.cert!r}: "
         f"{reason}",
-        cause=cause,
-        next_step=next_step,
+        cause="the certificate is not registered in this account and region, is not ACTIVE or out "
+        "of date, or has no policy that allows iot:Connect",
+        next_step="`aws iot describe-certificate` shows its status, `aws iot "
+        "list-attached-policies` its policies, "
+        f"`openssl x509 -in {quote(settings.cert)} -noout -dates` its dates.",
     )
 
 

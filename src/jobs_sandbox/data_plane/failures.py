@@ -19,7 +19,7 @@ def jobs_topic(thing: str, title: str) -> str:
 
 
 def connection_cause(error: Any, packet: Any) -> str:
-    """Why a connection ended or failed: the words of the broker's packet, or else the SDK's."""
+    """Why a connection ended or failed, in the words of the broker's packet or else of the SDK."""
     # The SDK gives None for a code that it does not know.
     code = packet and packet.reason_code
     if code is None:
@@ -60,7 +60,7 @@ def stream_refused(thing: str, title: str, error: Any) -> StartError:
 
 
 def unanswered(topic: str, seconds: float, trouble: str) -> RequestFailed:
-    """No answer to a request in time.
+    """The error of a request without an answer.
 
     Args:
         topic: the request's, with ``*`` for the job id.
@@ -68,8 +68,8 @@ def unanswered(topic: str, seconds: float, trouble: str) -> RequestFailed:
         trouble: what was wrong with the connection meanwhile, or ``""``.
 
     """
-    # AWS IoT answers a publish or subscription that a policy does not allow, but drops without a
-    # word a message that the device may not receive.
+    # AWS IoT answers a publish or subscription that no policy allows, but drops silently a message
+    # that the device may not receive.
     cause = (
         "a slow network or service; or no policy of the certificate allows iot:Receive on "
         f"topic/{topic}/* (the answer)"
@@ -89,12 +89,9 @@ def unanswered(topic: str, seconds: float, trouble: str) -> RequestFailed:
 
 
 def request_failed(topic: str, error: Any, seconds: float, trouble: str) -> RequestFailed:
-    """What the SDK's error of a request means; the other arguments are those of `unanswered`."""
-    no_answer = unanswered(topic, round(seconds), trouble)
-    if error.name == "AWS_ERROR_MQTT_REQUEST_RESPONSE_TIMEOUT":
-        return no_answer
-    if trouble:
-        return no_answer.replace(message=f"the request failed: {error.name}")
+    """The error of a request that the SDK gives up; the other arguments are as in `unanswered`."""
+    if trouble or error.name == "AWS_ERROR_MQTT_REQUEST_RESPONSE_TIMEOUT":
+        return unanswered(topic, round(seconds, 1), trouble)
     # The SDK hides the reason codes of PUBACK and SUBACK; most often, a policy is the reason.
     missing = {
         "AWS_ERROR_MQTT_REQUEST_RESPONSE_PUBLISH_FAILURE": f"iot:Publish on topic/{topic}",

@@ -43,7 +43,7 @@ class Requests:
         answered: asyncio.Future[Block] = asyncio.get_running_loop().create_future()
 
         def on_answer(topic: str, payload: bytes) -> None:
-            # A duplicate, which QoS 1 allows, or nobody waits any more.
+            # QoS 1 allows duplicates, and the caller may have stopped waiting.
             if answered.done():
                 return
             rejected = topic.endswith("/rejected")
@@ -75,7 +75,7 @@ class Requests:
             del self._in_flight[request.client_token]
 
     def on_message(self, topic: str, payload: bytes) -> None:
-        """Take a message that is not an event: an answer, if it carries the token of a request."""
+        """Take a message that is not an event: an answer, if it has the token of a request."""
         for token, on_answer in self._in_flight.items():
             # A token is unique, so it is also found in an answer that is not valid JSON.
             if token.encode() in payload:

@@ -53,7 +53,7 @@ class Streams:
                 iotjobs.NextJobExecutionChangedSubscriptionRequest(thing_name=thing),
             ),
         }
-        # The SDK closes a stream that nobody references.
+        # The SDK closes a stream without references.
         self._streams: dict[str, Any] = {}
         self._unsubscribed = set(EVENTS)
         self._opened = False
@@ -113,4 +113,4 @@ class Streams:
 
 
 def _ignore(_: object) -> None:
-    """Every message is seen by the MQTT client's own callback, with its bytes."""
+    """The MQTT client's own callback sees every message, with its bytes."""

@@ -4,7 +4,7 @@ HOST = "127.0.0.1"
 """Where the embedded AWS IoT listens."""
 
 ENDPOINT = "localhost"
-"""The MQTT endpoint's name, which is in its certificate: some TLS clients verify no IP
+"""The MQTT endpoint's name, which is in its certificate. Some TLS clients do not verify IP
 addresses."""
 
 ACCOUNT = "000000000000"

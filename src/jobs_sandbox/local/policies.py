@@ -1,8 +1,6 @@
-"""The policies that the embedded AWS IoT enforces: the shipped ones, or the user's."""
+"""Reads, fills in and checks the policies that the embedded AWS IoT enforces."""
 
 import json
-import os
-import stat
 from importlib.resources import files
 from pathlib import Path
 
@@ -12,9 +10,6 @@ from jobs_sandbox.local import ACCOUNT, REGION
 
 LONGEST = 2048
 """Characters in a policy document, without blanks ("Policy document size", AWS IoT Core quotas)."""
-
-# Bytes of a policy file, whatever blanks are in it.
-_LARGEST_FILE = 100_000
 
 
 def shipped_policy(name: str) -> str:
@@ -40,18 +35,25 @@ def device_policy_for(thing: str, policy: str | None) -> str:
         StartError: AWS IoT would refuse it.
 
     """
-    shipped = shipped_policy("device-policy")
-    text = fill_in(policy or shipped, thing=thing)
-    if not policy and (excess := _length(text) - LONGEST) > 0:
-        longest = len(thing) - -(-excess // shipped.count("<thingname>"))
-        raise StartError(
-            f"the thing name is too long for the shipped device policy: {len(thing)} characters",
-            cause=f"the policy names the thing {shipped.count('<thingname>')} times, "
-            f"and may have {LONGEST:,} characters",
-            next_step=f"a name of at most {longest} characters, or a shorter policy with --policy.",
-        )
+    if policy is None:
+        policy = shipped_policy("device-policy")
+        longest = (LONGEST - _length(fill_in(policy, thing=""))) // policy.count("<thingname>")
+        if len(thing) > longest:
+            raise StartError(
+                f"the thing name is too long for the shipped device policy: {len(thing)} "
+                "characters",
+                cause=f"the policy names the thing several times, and has {LONGEST:,} characters "
+                "at most",
+                next_step=f"a name of at most {longest} characters, or a shorter policy with "
+                "--policy.",
+            )
+    text = fill_in(policy, thing=thing)
     if flaw := policy_flaw(text):
-        raise unusable(flaw)
+        raise StartError(
+            f"the device policy cannot be used: {flaw}",
+            cause="AWS IoT would refuse it as well",
+            next_step="correct it; policies/device-policy.json is one that works.",
+        )
     return text
 
 
@@ -59,39 +61,22 @@ def read_policy(path: str) -> str:
     """The device policy in a file, with its placeholders.
 
     Raises:
-        StartError: it cannot be read, or does not hold text of a sensible size.
+        StartError: it cannot be read.
 
     """
+    file = Path(path)
     try:
-        # Checked before it is opened: to open a named pipe may take for ever.
-        status = os.stat(path)
-        if stat.S_ISFIFO(status.st_mode) or stat.S_ISCHR(status.st_mode):
-            raise _unreadable(path, "it is a pipe or a device, not a file")
-        with open(path, "rb") as file:
-            content = file.read(_LARGEST_FILE + 1)
-        if len(content) > _LARGEST_FILE:
-            raise _unreadable(path, f"it has more than {_LARGEST_FILE:,} bytes")
-        return content.decode()
+        # To open a named pipe may take for ever.
+        if not file.is_fifo():
+            return file.read_text(encoding="utf-8")
+        reason = "it is a pipe, not a file"
     except OSError as error:
-        raise _unreadable(path, error.strerror) from error
+        reason = str(error.strerror)
     except UnicodeDecodeError as error:
         reason = f"it is not UTF-8: {error.reason} at byte {error.start}"
-        raise _unreadable(path, reason) from error
-
-
-def _unreadable(path: str, reason: str | None) -> StartError:
-    return StartError(
+    raise StartError(
         f"the device policy {path!r} cannot be read: {reason}",
         next_step="check the path after --policy.",
-    )
-
-
-def unusable(flaw: str) -> StartError:
-    """The error of a device policy that is refused."""
-    return StartError(
-        f"the device policy cannot be used: {flaw}",
-        cause="AWS IoT would refuse it as well",
-        next_step="correct it; policies/device-policy.json is one that works.",
     )
 
 

@@ -1,7 +1,7 @@
-"""The embedded AWS IoT of ``--local``, seen from the program: start, ask and stop it.
+"""Starts, asks and stops the embedded AWS IoT of ``--local``.
 
-It runs in a child process, `jobs_sandbox.local.child`, which ends when its standard input ends: so
-it ends with this process, however this process ends.
+It runs in a child process, `jobs_sandbox.local.child`, which ends when its standard input ends. So
+it ends when this process ends, whatever the reason.
 """
 
 import importlib.util
@@ -11,7 +11,6 @@ import select
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -21,16 +20,18 @@ from typing import Any
 from jobs_sandbox.core.errors import SandboxError, StartError
 from jobs_sandbox.core.jobs import is_thing_name
 from jobs_sandbox.local import ACCOUNT, ENDPOINT, HOST, REGION
-from jobs_sandbox.local.policies import device_policy_for, fill_in, shipped_policy, unusable
+from jobs_sandbox.local.policies import device_policy_for, fill_in, shipped_policy
 
-# In seconds. A start takes less than one, and so does a request.
+# In seconds. A start takes less than one.
 _START_TIMEOUT = 20.0
-_REQUEST_TIMEOUT = 5.0
 _STOP_TIMEOUT = 3.0
 
 # -P: no module of the current folder takes the place of another.
 _COMMAND = (sys.executable, "-P", "-m", "jobs_sandbox.local.child")
 _LOG = "ministack.log"
+# The shipped device policy allows other client ids; together they would be too long.
+_OWN_CLIENT_ID = """{"Version": "2012-10-17", "Statement": {"Effect": "Allow",
+    "Action": "iot:Connect", "Resource": "arn:aws:iot:<region>:<account>:client/<thingname>"}}"""
 
 
 class LocalIoT:
@@ -48,11 +49,10 @@ class LocalIoT:
         device_policy: the same for the certificate ``device_cert``; with None, the thing's name is
             allowed as client id, too.
 
-    Attributes, set by `wait_ready` but for the first four:
+    Attributes, set by `wait_ready` but for the first three:
         endpoint: host name of the MQTT endpoint.
         region: the AWS region that it plays.
         thing: the thing's name; both certificates are attached to the thing.
-        warnings: what the user should know, one sentence each.
         port: port of the MQTT endpoint, for mutual TLS.
         ca_file: path of the CA that signed the endpoint's certificate, PEM.
         cert, key: paths of a certificate and its private key, PEM, for the program's own
@@ -88,12 +88,13 @@ class LocalIoT:
         self.endpoint = ENDPOINT
         self.region = REGION
         self.thing = thing
-        self.warnings: list[str] = []
+        device_policies = [device_policy_for(thing, device_policy)]
+        if device_policy is None:
+            device_policies.append(fill_in(_OWN_CLIENT_ID, thing=thing))
         self._provision = {
             "thing": thing,
             "policy": device_policy_for(thing, policy),
-            "device_policy": device_policy_for(thing, device_policy),
-            "own_client_id": device_policy is None,
+            "device_policies": device_policies,
             "control_plane_policy": fill_in(shipped_policy("control-plane-policy"), thing=thing),
         }
         if not all(importlib.util.find_spec(name) for name in ("ministack", "cryptography")):
@@ -104,8 +105,6 @@ class LocalIoT:
             )
         self._process: Any = None
         self._lock = threading.Lock()
-        self._received = b""
-        self._requests = 0
 
     def start(self) -> None:
         """Start the child process.
@@ -116,24 +115,24 @@ class LocalIoT:
         """
         try:
             self._folder = TemporaryDirectory(prefix="jobs-sandbox-", ignore_cleanup_errors=True)
-            folder = Path(self._folder.name)
-            try:
-                with (folder / _LOG).open("wb") as log:
-                    self._process = subprocess.Popen(
-                        _COMMAND,
-                        stdin=subprocess.PIPE,
-                        stdout=subprocess.PIPE,
-                        stderr=log,
-                        env=_environment() | ministack_settings(folder),
-                        # Ctrl-C in the terminal is for the program, not for the child.
-                        start_new_session=True,
-                    )
-            except BaseException:
-                self._folder.cleanup()
-                raise
         except OSError as error:
-            raise _beyond_a_limit(str(error)) from error
-        # A child that has ended is reported by wait_ready.
+            raise _not_started(str(error)) from error
+        folder = Path(self._folder.name)
+        try:
+            with (folder / _LOG).open("wb") as log:
+                self._process = subprocess.Popen(
+                    _COMMAND,
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=log,
+                    env=_environment() | ministack_settings(folder),
+                    # Ctrl-C in the terminal is for the program, not for the child.
+                    start_new_session=True,
+                )
+        except OSError as error:
+            self._folder.cleanup()
+            raise _not_started(str(error)) from error
+        # `wait_ready` reports a child that has ended.
         with suppress(BrokenPipeError):
             self._send(self._provision)
 
@@ -144,19 +143,16 @@ class LocalIoT:
             StartError: it did not start.
 
         """
+        poll = select.poll()
+        poll.register(self._process.stdout, select.POLLIN)
+        if not poll.poll(_START_TIMEOUT * 1000):
+            raise _not_started(f"no answer within {_START_TIMEOUT:g} s")
         try:
-            with self._lock:
-                report = self._receive(_START_TIMEOUT)
-        except TimeoutError as error:
-            raise _not_started("no answer", "a machine under heavy load") from error
+            report = self._receive()
         except EOFError as error:
-            raise _not_started(self._last_words(), "the local extra is damaged") from error
-        if "refused" in report:
-            raise unusable(f"MiniStack refuses it: {report['refused']}")
-        if "limit" in report:
-            raise _beyond_a_limit(report["limit"])
+            raise _not_started(self._last_words()) from error
         if "error" in report:
-            raise _not_started(report["error"], "the local extra is damaged")
+            raise _not_started(report["error"])
         self.port = report["port"]
         self.ca_file = report["ca_file"]
         self.cert = report["cert"]
@@ -168,29 +164,24 @@ class LocalIoT:
             "AWS_DEFAULT_REGION": REGION,
             "AWS_ENDPOINT_URL": self.endpoint_url,
         }
-        self.warnings += report["warnings"]
 
     def request(self, name: str, **arguments: object) -> Any:
-        """Let the child do something, and wait for the result; may be called from several threads.
+        """Send a request to the child, and wait for its result.
+
+        Several threads may call this.
 
         Raises:
-            SandboxError: it refuses, has ended, or does not answer within 5 s.
+            SandboxError: the child refuses, or has ended.
 
         """
         try:
+            # The next caller waits until this answer has been read, so it gets its own.
             with self._lock:
-                self._requests += 1
-                number = self._requests
-                self._send({"id": number, "name": name, "arguments": arguments})
-                answer = self._receive(_REQUEST_TIMEOUT)
-                # Before it may come the answer to a request that was given up.
-                while answer.get("id") != number:
-                    answer = self._receive(_REQUEST_TIMEOUT)
-        except (TimeoutError, EOFError, BrokenPipeError) as error:
+                self._send({"name": name, "arguments": arguments})
+                answer = self._receive()
+        except (EOFError, BrokenPipeError) as error:
             raise SandboxError(
-                "the local AWS IoT does not answer",
-                cause="it has ended, or the machine is under heavy load",
-                next_step="quit, and start again.",
+                "the local AWS IoT has ended", next_step="quit, and start again."
             ) from error
         if "error" in answer:
             raise SandboxError(answer["error"])
@@ -239,7 +230,7 @@ class LocalIoT:
             reason: MQTT 5 reason code.
 
         Raises:
-            SandboxError: the fault is unknown, or the child does not answer.
+            SandboxError: the fault is unknown, or the child has ended.
 
         """
         self.request(
@@ -254,7 +245,7 @@ class LocalIoT:
         )
 
     def activity(self, client_id: str | None = None) -> dict[str, Any]:
-        """What a device does, as the embedded AWS IoT sees it.
+        """The connections, requests and events of a device, as the embedded AWS IoT records them.
 
         Args:
             client_id: of the device; None is whoever connects with ``device_cert``.
@@ -266,14 +257,14 @@ class LocalIoT:
             described in `jobs_sandbox.local.child.activity`.
 
         Raises:
-            SandboxError: the child does not answer.
+            SandboxError: the child has ended.
 
         """
         result: dict[str, Any] = self.request("activity", client_id=client_id)
         return result
 
     def wait_ended(self) -> str:
-        """Wait until the child has ended; how, as ``exit status 1`` or ``signal 9``."""
+        """Wait until the child has ended; returns ``exit status 1`` or ``signal 9``."""
         status = self._process.wait()
         return f"exit status {status}" if status >= 0 else f"signal {-status}"
 
@@ -295,20 +286,11 @@ class LocalIoT:
         self._process.stdin.write(json.dumps(message).encode() + b"\n")
         self._process.stdin.flush()
 
-    def _receive(self, seconds: float) -> dict[str, Any]:
-        """The next line from the child; raises TimeoutError or EOFError."""
-        # Unlike select(), poll() takes any file descriptor, and needs none of its own.
-        poll = select.poll()
-        poll.register(self._process.stdout, select.POLLIN)
-        end = time.monotonic() + seconds
-        while b"\n" not in self._received:
-            if not poll.poll(max(0, end - time.monotonic()) * 1000):
-                raise TimeoutError
-            chunk = os.read(self._process.stdout.fileno(), 65536)
-            if not chunk:
-                raise EOFError
-            self._received += chunk
-        line, _, self._received = self._received.partition(b"\n")
+    def _receive(self) -> dict[str, Any]:
+        """The next line from the child; raises EOFError."""
+        line = self._process.stdout.readline()
+        if not line:
+            raise EOFError
         message: dict[str, Any] = json.loads(line)
         return message
 
@@ -331,25 +313,18 @@ def local_iot(
         local.stop()
 
 
-def _not_started(reason: str, cause: str) -> StartError:
+def _not_started(reason: str) -> StartError:
     return StartError(
         f"the local AWS IoT did not start: {reason}",
-        cause=cause,
-        next_step="try again; if it stays, pip install --force-reinstall '.[local]' in a clone of "
-        "jobs-sandbox.",
-    )
-
-
-def _beyond_a_limit(reason: str) -> StartError:
-    return StartError(
-        f"the local AWS IoT did not start: {reason}",
-        cause="a limit of this machine: open files (ulimit -n), processes, memory or disk",
-        next_step="raise the limit, or name a folder with free space in TMPDIR.",
+        cause="a limit of this machine (open files, processes, memory, disk), or the local extra "
+        "is damaged",
+        next_step="raise the limit (`ulimit -n`), or name a folder with free space in TMPDIR; if "
+        "it stays, pip install --force-reinstall '.[local]' in a clone of jobs-sandbox.",
     )
 
 
 def _environment() -> dict[str, str]:
-    """The variables that a Python process needs; most others would be settings to MiniStack."""
+    """The variables that a Python process needs. MiniStack would read others as settings."""
     needed = ("PATH", "LANG", "HOME", "VIRTUAL_ENV")
     return {
         name: value

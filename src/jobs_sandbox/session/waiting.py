@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 from jobs_sandbox.core.blocks import TOPICS, Block
-from jobs_sandbox.core.errors import NotFound, RequestFailed, Throttled
+from jobs_sandbox.core.errors import NotFound, RequestFailed, Unavailable
 from jobs_sandbox.core.jobs import TERMINAL
 from jobs_sandbox.core.protocols import ControlPlane
 from jobs_sandbox.core.threads import in_thread
@@ -76,9 +76,7 @@ async def expect(
                 except NotFound:
                     found = ""
                     failure = None
-                except RequestFailed as error:
-                    if not (error.uncertain or isinstance(error, Throttled)):
-                        raise
+                except Unavailable as error:
                     failure = error
                 else:
                     body = described.body or {}

@@ -7,6 +7,7 @@ import pytest
 from jobs_sandbox.control_plane.client import ControlPlane
 from jobs_sandbox.core import protocols
 from jobs_sandbox.core.blocks import Block
+from jobs_sandbox.core.errors import Unavailable
 from tests.support.servers import endpoints
 from tests.support.servers.control import ARN, NOW, Answer, Control, refusal
 from tests.unit.control_plane.conftest import SETTINGS, Connect, failure
@@ -136,7 +137,7 @@ def test_thing_connectivity(plane: ControlPlane, service: Control) -> None:
     assert "fleet indexing" in failure(plane.thing_connectivity).cause
 
 
-# Answers that are none
+# Answers that are not AWS IoT's
 
 
 @pytest.mark.parametrize("action", OPERATIONS)
@@ -145,17 +146,16 @@ def test_thing_connectivity(plane: ControlPlane, service: Control) -> None:
     [b"<html>Log in</html>", b"[]", b"\xff", UNKNOWN_OPERATION, {"execution": {"jobId": "Job1"}}],
     ids=["login page", "list", "no text", "unknown operation", "no ARN, no status"],
 )
-def test_success_that_is_none(
-    plane: ControlPlane, service: Control, action: str, body: object
-) -> None:
-    """A 200 that is not AWS IoT's is an error; it is unknown whether a change was made."""
+def test_odd_successes(plane: ControlPlane, service: Control, action: str, body: object) -> None:
+    """A 200 that is not AWS IoT's is an error of unknown outcome; nothing is sent again."""
     service.script(Answer(200, body))
     error = failure(lambda: OPERATIONS[action](plane))
     assert error.message.startswith(
         f"{action}: the control plane answered, but not as AWS IoT does"
     )
     assert "a proxy or a login page" in error.cause
-    assert error.uncertain is action.startswith(("iot:Create", "iot:Cancel", "iot:Delete"))
+    assert error.uncertain
+    assert not isinstance(error, Unavailable)
     assert len(service.requests) == 1
 
 
@@ -182,6 +182,7 @@ def test_lost_answers(plane: ControlPlane, service: Control, action: str, answer
     service.script(answer)
     error = failure(lambda: OPERATIONS[action](plane))
     assert f"no answer from {service.url}" in error.message
+    assert isinstance(error, Unavailable)
     assert error.uncertain
     assert len(service.requests) == 1
 
@@ -202,4 +203,5 @@ def test_unreachable(connect: Connect) -> None:
     with endpoints.black_hole() as port:
         error = failure(connect(f"http://127.0.0.1:{port}", timeout=0.5).ensure_thing)
     assert "cannot be reached: Connect timeout" in error.message
+    assert isinstance(error, Unavailable)
     assert not error.uncertain

@@ -53,7 +53,7 @@ def printing(given: dict[str, object]) -> str:
 
 
 @pytest.mark.parametrize(
-    ("config", "told"),
+    ("config", "shown"),
     [
         ("[profile dev]\ncredential_process = /no/such", "No such file or directory: '/no/such'"),
         (process("echo hello"), "Expecting value"),
@@ -64,14 +64,14 @@ def printing(given: dict[str, object]) -> str:
     ids=["absent", "no JSON", "failed", "expired keys", "of a source_profile"],
 )
 def test_a_process_that_gives_nothing(
-    configure: Configure, connect: Connect, service: Control, config: str, told: str
+    configure: Configure, connect: Connect, service: Control, config: str, shown: str
 ) -> None:
     """A credential_process that gives no keys is named, with what it says."""
     configure(config)
     profile = "default" if config.startswith(ROLE) else "dev"
     error = failure(connect(profile=profile).ensure_thing)
     assert "no credentials from the credential_process of the profile dev: " in error.message
-    assert told in words(error)
+    assert shown in words(error)
     assert "MARKED" not in words(error)
     assert service.requests == []
 
@@ -98,7 +98,7 @@ def test_a_role(
 
 
 @pytest.mark.parametrize(
-    ("answer", "told"),
+    ("answer", "shown"),
     [
         # botocore would quote the new credentials
         (Answer(200, STS[:200]), "from AWS STS (AssumeRole): an answer that cannot be read | "),
@@ -107,13 +107,13 @@ def test_a_role(
     ],
 )
 def test_a_role_that_cannot_be_assumed(
-    configure: Configure, connect: Connect, service: Control, answer: Answer, told: str
+    configure: Configure, connect: Connect, service: Control, answer: Answer, shown: str
 ) -> None:
     """A failure of STS is not taken for one of AWS IoT, and what it says is not quoted whole."""
     configure(ROLE + printing(GIVEN), AWS_ENDPOINT_URL_STS=service.url)
     service.script(answer)
     error = failure(connect().ensure_thing)
-    assert told in words(error)
+    assert shown in words(error)
     assert "MARKED" not in words(error)
     assert len(service.requests) == 1
 
@@ -187,42 +187,13 @@ def begin(plane: ControlPlane) -> None:
     threading.Thread(target=fetch, daemon=True).start()
 
 
-SLOW: list[tuple[str, str, dict[str, str]]] = [
-    (
-        "the credentials service of the container",
-        "[default]",
-        {"AWS_CONTAINER_CREDENTIALS_FULL_URI": "{}"},
-    ),
-    (
-        "the metadata service of the machine",
-        "[default]",
-        {
-            "AWS_EC2_METADATA_DISABLED": "false",
-            "AWS_EC2_METADATA_SERVICE_ENDPOINT": "{}",
-            "AWS_METADATA_SERVICE_TIMEOUT": "10",
-        },
-    ),
-    ("AWS single sign-on", SSO.replace("profile dev", "default"), {"AWS_ENDPOINT_URL_SSO": "{}"}),
-]
-
-
-@pytest.mark.parametrize(("source", "config", "variables"), SLOW, ids=[row[0] for row in SLOW])
-def test_a_slow_source(
-    configure: Configure,
-    connect: Connect,
-    cache: Path,
-    silence: str,
-    *,
-    source: str,
-    config: str,
-    variables: dict[str, str],
-) -> None:
+def test_a_slow_source(configure: Configure, connect: Connect, silence: str) -> None:
     """After a second a source that is slow is named, and when the time is up, blamed."""
-    remember(cache, "2098-01-01T00:00:00Z")
-    configure(config, **{name: value.format(silence) for name, value in variables.items()})
+    configure("[default]", AWS_CONTAINER_CREDENTIALS_FULL_URI=silence)
     notices: queue.Queue[str] = queue.Queue()
     plane = connect(notice=notices.put, timeout=10)
     begin(plane)
+    source = "the credentials service of the container"
     assert notices.get(timeout=TIMEOUT) == f"waiting for AWS credentials from {source}"
     error = plane.no_answer(5)
     assert error.message == f"{source} gave no AWS credentials within 5 s"

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 from awsiot import iotjobs, mqtt5_client_builder
@@ -15,9 +14,9 @@ from tests.unit.data_plane.fakes import FakeSdk, settle
 
 
 @pytest.fixture
-async def sdk(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> AsyncIterator[FakeSdk]:
+async def sdk(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[FakeSdk]:
     """A fake device SDK, without a diagnosis of real endpoints; no callback may fail."""
-    fake = FakeSdk(tmp_path / "key")
+    fake = FakeSdk()
     monkeypatch.setattr(mqtt5_client_builder, "mtls_from_path", fake.build)
     monkeypatch.setattr(iotjobs, "IotJobsClientV2", fake.jobs_client)
 

@@ -5,7 +5,6 @@ import json
 from collections.abc import Callable
 from concurrent.futures import Future
 from functools import partial
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -76,11 +75,10 @@ class FakeSdk:
     """The MQTT client and the Jobs client in one.
 
     Attributes:
-        settings, listener: the data plane's; the private key is a file that nobody else can read.
+        settings, listener: the data plane's.
         on_start, on_open, on_explain: called when the client is started, when a stream is opened,
             and while a failed connection is explained.
         built, options: what the clients were made with.
-        build_error: an error that the builder raises.
         opened: the titles of the streams that were opened.
         streams: the last stream of each title.
         asked: each request with the name of its operation and its future.
@@ -89,18 +87,9 @@ class FakeSdk:
 
     """
 
-    def __init__(self, key: Path) -> None:
-        key.touch(0o600)
+    def __init__(self) -> None:
         self.settings = Settings(
-            "host",
-            "cert",
-            str(key),
-            "region",
-            "Thing",
-            "test-1",
-            1,
-            "ca",
-            timeout=60,
+            "host", "cert", "key", "region", "Thing", "test-1", 1, "ca", timeout=60
         )
         self.listener = FakeListener()
         self.on_start: Callable[[], None] = self.connected
@@ -108,7 +97,6 @@ class FakeSdk:
         self.on_explain: Callable[[], None] = lambda: None
         self.built: dict[str, Any] = {}
         self.options: Any = None
-        self.build_error: Exception | None = None
         self.opened: list[str] = []
         self.streams: dict[str, FakeStream] = {}
         self.asked: list[tuple[str, Any, Future[Any]]] = []
@@ -122,8 +110,6 @@ class FakeSdk:
     # The builders and the clients
 
     def build(self, cert: str, key: str, **options: Any) -> "FakeSdk":
-        if self.build_error:
-            raise self.build_error
         self.built = options | {"cert": cert, "key": key}
         return self
 

@@ -1,7 +1,6 @@
 """The life of the data plane's connection, against a stand-in for the device SDK."""
 
 import asyncio
-import os
 import threading
 from collections.abc import Callable
 
@@ -29,7 +28,7 @@ async def test_connect_and_close(sdk: FakeSdk) -> None:
         assert set(sdk.opened) == {CHANGED, NEXT_CHANGED}
     expected = {
         "cert": "cert",
-        "key": sdk.settings.key,
+        "key": "key",
         "endpoint": "host",
         "port": 1,
         "ca_filepath": "ca",
@@ -43,31 +42,6 @@ async def test_connect_and_close(sdk: FakeSdk) -> None:
     assert sdk.options.operation_timeout_in_seconds > 2
     assert [packet.session_expiry_interval_sec for packet in sdk.stopped_with] == [0]
     assert sdk.listener.states == [("connected", ""), STOPPED]
-
-
-async def test_home(sdk: FakeSdk, monkeypatch: pytest.MonkeyPatch) -> None:
-    """``~`` in the paths of the files is the user's home."""
-    home = os.path.dirname(sdk.settings.key)
-    monkeypatch.setenv("HOME", home)
-    sdk.data_plane(cert="~/cert", key="~/key", ca_file="~/ca")
-    files = [sdk.built[file] for file in ("cert", "key", "ca_filepath")]
-    assert files == [f"{home}/cert", f"{home}/key", f"{home}/ca"]
-
-
-@pytest.mark.parametrize(("mode", "warnings"), [(0o600, 0), (0o640, 1), (0o604, 1)])
-async def test_key_that_others_can_read(sdk: FakeSdk, mode: int, warnings: int) -> None:
-    """A private key that other users can read is warned of; another is not."""
-    os.chmod(sdk.settings.key, mode)
-    sdk.data_plane()
-    assert len(sdk.listener.warnings) == warnings
-    assert all(f"private key {sdk.settings.key}" in it for it in sdk.listener.warnings)
-
-
-async def test_builder_fails(sdk: FakeSdk) -> None:
-    """Settings that the SDK refuses are explained, with the files."""
-    sdk.build_error = RuntimeError("1033 (AWS_IO_TLS_CTX_ERROR)")
-    with pytest.raises(StartError, match="the certificate file 'cert' cannot be read"):
-        sdk.data_plane()
 
 
 async def test_connection_failure(sdk: FakeSdk) -> None:

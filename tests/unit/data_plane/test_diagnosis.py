@@ -3,12 +3,9 @@
 import asyncio
 import base64
 import json
-import re
 import socket
 import ssl
-import sys
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -42,8 +39,6 @@ from tests.support.servers.endpoints import (
 )
 from tests.unit.data_plane.fakes import FakeListener
 
-PAST = (datetime(2020, 1, 1, tzinfo=UTC), datetime(2021, 1, 1, tzinfo=UTC))
-FUTURE = (datetime(2120, 1, 1, tzinfo=UTC), datetime(2121, 1, 1, tzinfo=UTC))
 CLOSED = "AWS_IO_SOCKET_CLOSED: socket is closed."
 HANGUP = "AWS_ERROR_MQTT_UNEXPECTED_HANGUP: hung up"
 REFUSED = "refused the client certificate"
@@ -75,13 +70,18 @@ def change(path: str | None, changed: Change) -> None:
     file.write_bytes(changed(file.read_bytes()))
 
 
-def refusal(settings: Settings) -> StartError:
+def words(error: StartError) -> str:
+    """Everything that the user reads."""
+    assert error.cause
+    assert error.next_step
+    return f"{error.message} | {error.cause} | {error.next_step}"
+
+
+def refusal(settings: Settings) -> str:
     """The explanation of settings that the real SDK refuses."""
     with pytest.raises(StartError) as refused:
         asyncio.run(connect(settings))
-    assert refused.value.cause
-    assert refused.value.next_step
-    return refused.value
+    return words(refused.value)
 
 
 async def connect(settings: Settings) -> None:
@@ -105,71 +105,57 @@ def as_key(form: PrivateFormat, encryption: KeySerializationEncryption) -> Chang
     return lambda pem: load_pem_private_key(pem, None).private_bytes(Encoding.PEM, form, encryption)
 
 
+ENCRYPTED = BestAvailableEncryption(b"x")
+
+
 @pytest.mark.parametrize(
-    ("file", "changed", "message", "next_step"),
+    ("file", "changed", "problem", "next_step"),
     [
         ("cert", lambda pem: pem.decode().encode("utf-16"), "is UTF-16", "iconv -f UTF-16"),
         ("cert", as_json, r"has \n in place of line ends", "printf '%b'"),
-        ("key", lambda pem: pem.replace(b"\n", b"\\n"), r"has \n", "printf '%b'"),
         ("cert", as_der, "is DER, not PEM", "openssl x509 -inform DER"),
         ("key", as_der, "is DER, not PEM", "openssl pkey -inform DER"),
-        ("key", lambda _: b"", "is empty", "BEGIN … PRIVATE KEY"),
-        ("cert", lambda _: b"hello", "is not a PEM file", "BEGIN … CERTIFICATE"),
+        ("ca", lambda _: b"", "is not a PEM file", "BEGIN … CERTIFICATE"),
         ("key", as_key(PrivateFormat.OpenSSH, NoEncryption()), "is an OpenSSH", "ssh-keygen -p"),
-        (
-            "key",
-            as_key(PrivateFormat.PKCS8, BestAvailableEncryption(b"x")),
-            "is encrypted",
-            "openssl pkey",
-        ),
-        (
-            "key",
-            as_key(PrivateFormat.TraditionalOpenSSL, BestAvailableEncryption(b"x")),
-            "is encrypted",
-            "openssl pkey",
-        ),
-        ("ca", lambda pem: pem[:200], "is damaged", "get it again"),
+        ("key", as_key(PrivateFormat.PKCS8, ENCRYPTED), "is encrypted", "openssl pkey"),
+        ("key", as_key(PrivateFormat.TraditionalOpenSSL, ENCRYPTED), "is encrypted", "openssl"),
+        ("key", lambda pem: b"-----BEGIN CERTIFICATE-----\n" + pem, "contains CERTIFICATE", "each"),
     ],
 )
 def test_file(
-    settings: Settings, tmp_path: Path, *, file: str, changed: Change, message: str, next_step: str
+    settings: Settings, tmp_path: Path, *, file: str, changed: Change, problem: str, next_step: str
 ) -> None:
     """A file in another form than PEM is named, with the form and a command that helps."""
     path = f"{tmp_path}/{file}"
     change(path, changed)
-    error = refusal(settings)
+    shown = refusal(settings)
     role = {"cert": "certificate", "key": "private key", "ca": "CA"}[file]
-    assert error.message.startswith(f"the {role} file {path!r} {message}")
-    assert next_step in error.next_step
+    assert shown.startswith(f"the {role} file {path!r} {problem}")
+    assert next_step in shown
 
 
 def test_swapped(settings: Settings) -> None:
-    """Certificate and key swapped, or both in one file, are called that."""
-    swapped = refusal(settings._replace(cert=settings.key))
-    assert "contains EC PRIVATE KEY, not CERTIFICATE alone" in swapped.message
-    change(settings.key, lambda pem: Path(settings.cert).read_bytes() + pem)
-    both = refusal(settings)
-    assert "contains CERTIFICATE and EC PRIVATE KEY, not PRIVATE KEY alone" in both.message
-    assert "swapped, or both in one file" in both.cause
+    """A key in the place of the certificate is called swapped."""
+    shown = refusal(settings._replace(cert=settings.key))
+    assert "contains EC PRIVATE KEY, not CERTIFICATE alone | certificate and key swapped" in shown
 
 
 @pytest.mark.parametrize(("endpoint", "local"), [(HOST, True), ("x.amazonaws.com", False)])
 def test_missing_file(settings: Settings, *, endpoint: str, local: bool) -> None:
     """A missing file is quoted, so that a blank is visible; the files of a --local vanish."""
-    error = refusal(settings._replace(endpoint=endpoint, cert="no.pem "))
-    assert "the certificate file 'no.pem ' cannot be read: No such file" in error.message
-    assert ("--local that was to be joined has ended" in error.cause) == local
-    assert ("start it again with --local" in error.next_step) == local
-    assert "endpoint, certificate, key, region, thing" in error.next_step
+    shown = refusal(settings._replace(endpoint=endpoint, cert="no.pem "))
+    assert shown.startswith("the certificate file 'no.pem ' cannot be read: No such file")
+    assert ("--local that was to be joined has ended" in shown) == local
+    assert "endpoint, certificate, key, region, thing" in shown
 
 
 @pytest.mark.parametrize("kind", trustme.KeyType)
 def test_two_pairs(settings: Settings, ca: trustme.CA, kind: trustme.KeyType) -> None:
     """Certificate and key of two pairs are called that, whatever the kinds of their keys."""
     ca.issue_cert("other", key_type=kind).private_key_pem.write_to_path(settings.key)
-    error = refusal(settings)
-    assert f"{settings.cert!r} and the private key {settings.key!r} do not" in error.message
-    assert error.cause == "files of two different pairs"
+    shown = refusal(settings)
+    assert f"{settings.cert!r} and the private key {settings.key!r} do not" in shown
+    assert "| files of two different pairs |" in shown
 
 
 def test_chain_in_reverse_order(settings: Settings, ca: trustme.CA) -> None:
@@ -177,49 +163,41 @@ def test_chain_in_reverse_order(settings: Settings, ca: trustme.CA) -> None:
     leaf = ca.create_child_ca().issue_cert("device")
     write(settings, leaf)
     change(settings.cert, lambda _: b"".join(pem.bytes() for pem in leaf.cert_chain_pems[::-1]))
-    assert "reverse order" in refusal(settings).cause
+    assert "reverse order" in refusal(settings)
 
 
 def test_damaged_key(settings: Settings) -> None:
     """A key whose lines are damaged is quoted with OpenSSL's words."""
     change(settings.key, lambda pem: pem.replace(b"M", b"N"))
-    error = refusal(settings)
-    assert "cannot be used: " in error.message
-    assert "damaged" in error.cause
+    assert " | a damaged file, or" in refusal(settings)
 
 
-@pytest.mark.parametrize("endpoint", ["\udcff", ""])
-def test_not_the_files(settings: Settings, endpoint: str) -> None:
+def test_not_the_files(settings: Settings) -> None:
     """When the files are sound, the SDK is quoted, with the settings that it may mean."""
-    settings = settings._replace(endpoint=endpoint, client_id="a\0b")
-    assert rf"the endpoint {endpoint!r} or the client id 'a\x00b': " in refusal(settings).message
+    shown = refusal(settings._replace(endpoint="\udcff", client_id="a\0b"))
+    assert r"the endpoint '\udcff' or the client id 'a\x00b': " in shown
 
 
 def test_no_trust_store(settings: Settings) -> None:
-    """A machine without CA certificates is told so, whatever the files are."""
+    """On a machine without CA certificates, the files are not blamed."""
     error = explain_refusal(settings, "1173 (AWS_IO_TLS_ERROR_DEFAULT_TRUST_STORE_NOT_FOUND)")
-    assert "ca-certificates" in error.cause
+    assert "ca-certificates" in words(error)
 
 
-@pytest.mark.parametrize(
-    "changed",
-    [
-        lambda pem: b"\xef\xbb\xbf" + pem,
-        lambda pem: pem.replace(b"\n", b"\r"),
-        lambda pem: b"  " + pem.replace(b"\n", b"\n  "),
-        lambda pem: pem.replace(b"\n", b""),
-    ],
-    ids=["byte order mark", "CR", "indented", "one line"],
-)
-def test_other_forms_of_pem(tmp_path: Path, changed: Change) -> None:
-    """The SDK connects with files in forms of PEM that OpenSSL does not read."""
+def odd_pem(pem: bytes) -> bytes:
+    """PEM with a byte order mark, indented: the SDK reads it, OpenSSL does not."""
+    return b"\xef\xbb\xbf" + pem.replace(b"\n", b"\n  ")
+
+
+def test_other_forms_of_pem(tmp_path: Path) -> None:
+    """The program connects with files in forms of PEM that OpenSSL does not read."""
     with Broker(tmp_path) as broker:
         host, cert, key, region, thing, *_ = broker.arguments()
         settings = Settings(
             host, cert, key, region, thing, "test-1", broker.port, f"{tmp_path}/ca.pem"
         )
         for path in (cert, key, settings.ca_file):
-            change(path, changed)
+            change(path, odd_pem)
         asyncio.run(connect(settings))
         assert broker.connections == 1
 
@@ -227,40 +205,34 @@ def test_other_forms_of_pem(tmp_path: Path, changed: Change) -> None:
 # The way to the endpoint
 
 
-def explain(settings: Settings, error: str = CLOSED) -> StartError:
+def explain(settings: Settings, error: str = CLOSED) -> str:
     """The explanation of a failed connection."""
-    explained = asyncio.run(explain_connection(settings, error))
-    assert explained.next_step
-    return explained
+    return words(asyncio.run(explain_connection(settings, error)))
 
 
 @pytest.mark.parametrize(
     ("endpoint", "url", "next_step"),
     [
         ("https://example.invalid/", None, "aws iot describe-endpoint"),
-        ("x" * 64 + ".invalid", None, "aws iot describe-endpoint"),
-        ("nowhere.invalid ", None, "aws iot describe-endpoint"),
-        # What the DescribeEndpoint of an emulator prints.
+        ("a..invalid ", None, "aws iot describe-endpoint"),
+        # From the DescribeEndpoint of an emulator.
         ("abc-ats.iot.us-east-1.localhost:4566", None, "emulator"),
-        ("abc.iot.us-east-1.localhost.localstack.cloud:4510", None, "emulator"),
         ("ministack.invalid", "http://ministack:4566", "emulator"),
     ],
 )
 def test_not_a_host(settings: Settings, endpoint: str, url: str | None, next_step: str) -> None:
     """A name that does not resolve is quoted, with the place of the right one."""
-    error = explain(settings._replace(endpoint=endpoint, endpoint_url=url))
-    assert error.message.startswith(f"the endpoint {endpoint!r} does not resolve: ")
-    assert "a URL, a port or a blank" in error.cause
-    assert next_step in error.next_step
+    shown = explain(settings._replace(endpoint=endpoint, endpoint_url=url))
+    assert shown.startswith(f"the endpoint {endpoint!r} does not resolve: ")
+    assert next_step in shown
 
 
 def test_closed_port(settings: Settings) -> None:
     """A port of this machine on which nothing listens was that of a --local."""
     with closed_port() as port:
-        error = explain(settings._replace(port=port))
-    assert f"{HOST}:{port} cannot be reached: " in error.message
-    assert "refused" in error.message
-    assert "the --local that was to be joined has ended" in error.cause
+        shown = explain(settings._replace(port=port))
+    assert f"{HOST}:{port} cannot be reached: " in shown
+    assert "Connection refused | the --local that was to be joined has ended" in shown
 
 
 def test_blocked_port(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -269,54 +241,67 @@ def test_blocked_port(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> No
     with black_hole() as port:
         found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (HOST, port))] * 100
         monkeypatch.setattr(socket, "getaddrinfo", lambda *_: found)
-        error = explain(settings._replace(endpoint="x.amazonaws.com", port=port))
+        shown = explain(settings._replace(endpoint="x.amazonaws.com", port=port))
         found.clear()
-    assert re.fullmatch("x.amazonaws.com:.* cannot be reached: .+", error.message)
-    assert "firewall" in error.cause
-    assert "443" in error.next_step
-    assert "HTTPS_PROXY" in error.next_step
+    for part in (
+        f"{port} cannot be reached: no answer | a wrong",
+        "firewall",
+        "443",
+        "HTTPS_PROXY",
+    ):
+        assert part in shown
 
 
-@pytest.mark.parametrize("behaviour", [talking(b"220 mail.example ESMTP\r\n"), closing, silent])
+@pytest.mark.parametrize("behaviour", [talking(b"220 mail.example ESMTP\r\n"), silent])
 def test_no_tls(settings: Settings, monkeypatch: pytest.MonkeyPatch, behaviour: Behaviour) -> None:
     """A server without TLS is not mistaken for one that refuses the certificate."""
     monkeypatch.setattr(diagnosis, "_TIMEOUT", 0.3)
     with serving(behaviour) as port:
-        error = explain(settings._replace(port=port))
-    assert "does not complete a TLS handshake: " in error.message
-    assert "without TLS" in error.cause
+        shown = explain(settings._replace(port=port))
+    assert "does not complete a TLS handshake: " in shown
 
 
-def server(
-    ca: trustme.CA, settings: Settings, behaviour: Behaviour = silent, name: str = HOST
-) -> AbstractContextManager[int]:
-    """A server with a certificate of this CA, which knows the device's CA."""
-    return serving(behaviour, server_tls(ca.issue_cert(name), settings.ca_file))
+def ask(
+    settings: Settings,
+    certificate: trustme.LeafCert,
+    behaviour: Behaviour = silent,
+    error: str = CLOSED,
+    ca_file: str | None = "",
+) -> str:
+    """The explanation of a failed connection to a server, which knows the device's CA."""
+    with serving(behaviour, server_tls(certificate, settings.ca_file)) as port:
+        ca_file = settings.ca_file if ca_file == "" else ca_file
+        return explain(settings._replace(port=port, ca_file=ca_file), error)
 
 
 def test_another_name(settings: Settings, ca: trustme.CA) -> None:
     """A server's certificate for another name is called that."""
-    with server(ca, settings, name="elsewhere.example") as port:
-        error = explain(settings._replace(port=port))
-    assert f"the server's certificate is not for {HOST!r}" in error.message
+    shown = ask(settings, ca.issue_cert("elsewhere.example"))
+    assert shown.startswith(f"the server's certificate is not for {HOST!r}")
 
 
 def test_not_trusted(settings: Settings, ca: trustme.CA) -> None:
     """A server whose CA is not in the trust store leads to --ca-file."""
-    with server(ca, settings) as port:
-        error = explain(settings._replace(port=port, ca_file=None))
-    assert "the server's certificate is not trusted" in error.message
-    assert "--ca-file" in error.next_step
+    shown = ask(settings, ca.issue_cert(HOST), ca_file=None)
+    assert shown.startswith("the server's certificate is not trusted")
+    assert "--ca-file" in shown
 
 
-@pytest.mark.parametrize("dates", [PAST, FUTURE])
-def test_clock(settings: Settings, ca: trustme.CA, dates: tuple[datetime, datetime]) -> None:
-    """A server's certificate that is not valid by this machine's clock tells of the clock."""
-    certificate = ca.issue_cert(HOST, not_before=dates[0], not_after=dates[1])
-    with serving(silent, server_tls(certificate)) as port:
-        error = explain(settings._replace(port=port))
-    assert "the server's certificate is not valid now" in error.message
-    assert f"clock is wrong (it says {datetime.now(UTC).year}-" in error.cause
+def test_server_of_a_system_ca(
+    settings: Settings, ca: trustme.CA, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without --ca-file, a server is trusted whose CA is in the system's store."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(settings.ca_file))
+    assert REFUSED in ask(settings, ca.issue_cert(HOST), closing, ca_file=None)
+
+
+@pytest.mark.parametrize("year", [2020, 2120])
+def test_clock(settings: Settings, ca: trustme.CA, year: int) -> None:
+    """A server's certificate that is not valid by this machine's clock leads to the clock."""
+    begin, end = (datetime(one, 1, 1, tzinfo=UTC) for one in (year, year + 1))
+    shown = ask(settings, ca.issue_cert(HOST, not_before=begin, not_after=end))
+    assert shown.startswith("the server's certificate is not valid now")
+    assert f"clock is wrong (it says {datetime.now(UTC).year}-" in shown
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
@@ -326,41 +311,19 @@ def test_unknown_device(settings: Settings, ca: trustme.CA, version: ssl.TLSVers
     tls.minimum_version = tls.maximum_version = version
     write(settings, trustme.CA().issue_cert("stranger"))
     with serving(silent, tls) as port:
-        error = explain(settings._replace(port=port))
-    assert f"{HOST}:{port} {REFUSED} {settings.cert!r}: " in error.message
-    assert "not ACTIVE" in error.cause
-    assert "aws iot describe-certificate" in error.next_step
-
-
-@pytest.mark.parametrize("dates", [PAST, FUTURE])
-@pytest.mark.parametrize("installed", [True, False])
-def test_certificate_out_of_date(
-    settings: Settings,
-    ca: trustme.CA,
-    monkeypatch: pytest.MonkeyPatch,
-    *,
-    dates: tuple[datetime, datetime],
-    installed: bool,
-) -> None:
-    """A refused certificate's dates are compared with the clock, or openssl shows them."""
-    if not installed:
-        monkeypatch.setitem(sys.modules, "cryptography", None)
-    write(settings, ca.issue_cert("device", not_before=dates[0], not_after=dates[1]))
-    with server(ca, settings) as port:
-        error = explain(settings._replace(port=port))
-    assert (f"valid from {dates[0].year}-01-01 to {dates[1].year}" in error.cause) == installed
-    assert ("-noout -dates" in error.next_step) != installed
+        shown = explain(settings._replace(port=port))
+    assert shown.startswith(f"{HOST}:{port} {REFUSED} {settings.cert!r}: ")
+    assert "not ACTIVE" in shown
+    assert "-noout -dates" in shown
 
 
 @pytest.mark.parametrize(
-    ("behaviour", "sdk_error", "message"),
+    ("behaviour", "error", "message"),
     [
-        (closing, HANGUP, REFUSED),
         (closing, CLOSED, REFUSED),
         (silent, HANGUP, REFUSED),
         (silent, "", "did not answer MQTT within 5 s"),
         (silent, "AWS_ERROR_MQTT5_CONNACK_TIMEOUT: late", "did not answer MQTT within 5 s"),
-        (silent, "AWS_ERROR_MQTT5_DECODE_PROTOCOL_ERROR: odd", "cannot connect: AWS_ERROR_MQTT5"),
         # A server with an Ed25519 certificate, with and without a TLS alert.
         (silent, "AWS_IO_TLS_ERROR_NEGOTIATION_FAILURE: no", "cannot connect: AWS_IO_TLS"),
         (silent, CLOSED, "cannot connect: AWS_IO_SOCKET_CLOSED"),
@@ -372,31 +335,20 @@ def test_good_handshake(
     monkeypatch: pytest.MonkeyPatch,
     *,
     behaviour: Behaviour,
-    sdk_error: str,
+    error: str,
     message: str,
 ) -> None:
     """After a handshake that succeeds, the SDK's error and the server's silence decide."""
     monkeypatch.setattr(diagnosis, "_TIMEOUT", 0.3)
-    with server(ca, settings, behaviour) as port:
-        error = explain(settings._replace(port=port), sdk_error)
-    assert message in error.message
-    assert ("Ed25519" in error.cause) == ("cannot connect" in message)
+    shown = ask(settings, ca.issue_cert(HOST), behaviour, error)
+    assert message in shown
+    assert ("Ed25519" in shown) == ("cannot connect" in message)
 
 
 def test_files_that_only_the_sdk_reads(settings: Settings, ca: trustme.CA) -> None:
     """Files in forms of PEM that OpenSSL does not read are not blamed."""
+    certificate = ca.issue_cert(HOST)
     for path in (settings.cert, settings.key, settings.ca_file):
-        change(path, lambda pem: b"\xef\xbb\xbf" + pem.replace(b"\n", b"\n  "))
-    with serving(closing, server_tls(ca.issue_cert(HOST))) as port:
-        error = explain(settings._replace(port=port), HANGUP)
-    assert REFUSED in error.message
-
-
-def test_server_of_a_system_ca(
-    settings: Settings, ca: trustme.CA, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Without --ca-file, a server is trusted whose CA is in the system's store."""
-    monkeypatch.setenv("SSL_CERT_FILE", str(settings.ca_file))
-    with server(ca, settings, closing) as port:
-        error = explain(settings._replace(port=port, ca_file=None))
-    assert REFUSED in error.message
+        change(path, odd_pem)
+    with serving(closing, server_tls(certificate)) as port:
+        assert REFUSED in explain(settings._replace(port=port), HANGUP)

@@ -45,10 +45,8 @@ def shown(title: str, payload: Any) -> Any:
     ("title", "payload"),
     [
         (CHANGED, {"jobs": {"QUEUED": [SUMMARY], "NEW": [SUMMARY | {"odd": [2]}]}, "timestamp": 1}),
-        (CHANGED, {"jobs": {}, "timestamp": -1, "odd": {"a": []}}),
         (NEXT_CHANGED, {"timestamp": None}),
-        (GET_PENDING, {"clientToken": "c", "inProgressJobs": [], "queuedJobs": [SUMMARY]}),
-        (START_NEXT, {"clientToken": "c", "timestamp": 1748981622}),
+        (GET_PENDING, {"clientToken": "c", "inProgressJobs": [], "queuedJobs": ["odd"]}),
         (DESCRIBE, {"clientToken": "c", "execution": None}),
         (UPDATE, {"clientToken": [1], "executionState": {"status": 5}, "timestamp": 1}),
         (REJECTED, {"code": "C", "message": "no", "executionState": {"versionNumber": 2}}),
@@ -88,24 +86,7 @@ def test_order_of_keys() -> None:
     assert json.dumps(document) == json.dumps(EXECUTION["jobDocument"])
 
 
-@pytest.mark.parametrize(
-    ("title", "payload"),
-    [
-        (CHANGED, {"jobs": {"QUEUED": ["Job1"]}}),
-        (NEXT_CHANGED, {"execution": [1]}),
-        (DESCRIBE, {"execution": {"queuedAt": "now"}}),
-        (START_NEXT, {"timestamp": 1e300}),
-        (REJECTED, {"executionState": "x"}),
-    ],
-)
-def test_not_as_documented(title: str, payload: dict[str, Any]) -> None:
-    """A JSON object that does not fit AWS's documents is shown as it is, with a note."""
-    block = to_block(title, json.dumps(payload).encode())
-    assert block.body == payload
-    assert block.note.startswith("not what AWS IoT Jobs documents: ")
-
-
-@pytest.mark.parametrize("payload", [b"", b"[1]", b"null", b"\xff{", b'{"a":' + b"[" * 5000])
+@pytest.mark.parametrize("payload", [b"", b"[1]", b"\xff{", b'{"a": NaN}', b'{"a":' + b"[" * 5000])
 def test_not_an_object(payload: bytes) -> None:
     """A payload that is not a JSON object has no body; its bytes and the reason are kept."""
     block = to_block(CHANGED, payload)

@@ -114,12 +114,3 @@ async def test_refused_after_a_reconnect(sdk: FakeSdk, data: DataPlane) -> None:
     await settle()
     assert sdk.opened == [CHANGED, NEXT_CHANGED, NEXT_CHANGED]
     assert len(sdk.asked) == 2
-
-
-async def test_listeners(sdk: FakeSdk, data: DataPlane) -> None:
-    """A stream's messages, readable or not, are not shown by the stream's listeners."""
-    for stream in sdk.streams.values():
-        stream.options.incoming_event_listener(object())
-        stream.options.deserialization_failure_listener(object())
-    await settle()
-    assert sdk.listener.blocks == []

@@ -73,15 +73,13 @@ def test_the_longest_thing_name() -> None:
         ("missing", "No such file or directory"),
         ("folder", "Is a directory"),
         ("bytes", "it is not UTF-8: invalid start byte at byte 9"),
-        ("large", "it has more than 100,000 bytes"),
-        ("pipe", "a pipe or a device"),
+        ("pipe", "it is a pipe"),
     ],
 )
 def test_a_file_that_holds_no_policy(name: str, reason: str, tmp_path: Path) -> None:
     """The reason why a file cannot be used is given at once, with its path."""
     (tmp_path / "folder").mkdir()
     (tmp_path / "bytes").write_bytes(b'{"Sid": "\xff"}')
-    (tmp_path / "large").write_bytes(b" " * 100_001)
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(StartError, match=f"{name}' cannot be read: .*{reason}"):
         read_policy(str(tmp_path / name))

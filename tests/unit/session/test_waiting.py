@@ -7,15 +7,14 @@ import pytest
 
 from jobs_sandbox.core import blocks
 from jobs_sandbox.core.blocks import Block
-from jobs_sandbox.core.errors import NotFound, RequestFailed, Throttled
+from jobs_sandbox.core.errors import NotFound, RequestFailed, Unavailable
 from jobs_sandbox.session import waiting
 from tests.unit.fakes import TIMEOUT, FakeRun, until
 
 CHANGED = Block(blocks.CHANGED, {"jobs": {}})
 NEXT = Block(blocks.NEXT_CHANGED, {})
-LOST = RequestFailed("lost", cause="the network", next_step="look.", uncertain=True)
+LOST = Unavailable("lost", cause="the network", next_step="look.")
 NONE = NotFound("no such job")
-SLOW = Throttled("slow down")
 
 
 # Events
@@ -118,7 +117,7 @@ async def test_it_asks_after_events(run: FakeRun, monkeypatch: pytest.MonkeyPatc
     assert run.monitor.take_event(blocks.CHANGED)
 
 
-@pytest.mark.parametrize("outcome", [QUEUED, NONE, SLOW, LOST])
+@pytest.mark.parametrize("outcome", [QUEUED, NONE, LOST])
 @pytest.mark.usefixtures("often")
 async def test_it_asks_again(run: FakeRun, outcome: Block | RequestFailed) -> None:
     """Without events it asks again after a while, whatever the first answer was."""
@@ -162,7 +161,7 @@ async def test_another_end(run: FakeRun, status: str, details: object, cause: st
         ("QUEUED", [IN_PROGRESS], "it is IN_PROGRESS", "the device has started it"),
         ("CANCELED", [QUEUED], "it is QUEUED", "not canceled"),
         ("FAILED", [LOST, NONE], "there is none", "no such job"),
-        ("FAILED", [SLOW], "not known after 600 s", "slow down"),
+        ("FAILED", [LOST], "not known after 600 s", "lost: the network"),
         ("FAILED", [IN_PROGRESS, LOST], "it was IN_PROGRESS", "lost: the network"),
         ("FAILED", [LOST, QUEUED], "it is QUEUED", "no device has started it"),
     ],

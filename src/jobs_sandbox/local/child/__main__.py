@@ -1,10 +1,10 @@
-"""The child process of ``--local``: MiniStack's app, on loopback, as long as standard input lasts.
+"""The child process of ``--local``: MiniStack's app on loopback, until standard input ends.
 
-Standard input and output carry JSON objects, one a line. The first says what `provisioning` is to
-make; the answer is what a client needs, or why there is nothing: ``refused`` (a policy), ``limit``
-(of the system) or ``error``. Each later line is a request, ``{"id", "name", "arguments"}``, whose
-answer is ``{"id", "result"}`` or ``{"id", "error"}``. Standard input ends when the parent does,
-however that ends: then the process removes its folder, which ``TMPDIR`` names, and ends.
+Standard input and output carry JSON objects, one a line. The first line has the arguments of
+`provisioning.provision`; the answer is what a client needs, or ``error``. Each later line is a
+request with ``name`` and ``arguments``; its answer has a ``result`` or an ``error``. Standard input
+ends when the parent ends, whatever the reason. Then the process removes its folder, which
+``TMPDIR`` names, and ends.
 """
 
 import asyncio
@@ -46,9 +46,8 @@ def main() -> None:  # pragma: no cover - in the child alone
         os.environ["GATEWAY_PORT"] = str(control.getsockname()[1])
         os.environ["IOT_MTLS_PORT"] = str(mqtt.getsockname()[1])
         asyncio.run(_serve(control, mqtt, answer))
-    except OSError as error:
-        answer({"limit": str(error)})
-    except Exception as error:  # what is wrong with an installation can be anything
+    # A damaged installation and a limit of the system raise errors of many types.
+    except Exception as error:
         traceback.print_exc()
         answer({"error": f"{type(error).__name__}: {error}"})
 
@@ -65,7 +64,7 @@ def listener() -> socket.socket:
 
 
 def keep_paused_transports_paused() -> None:
-    """Let `pause_reading` in `connection_made` count, as since Python 3.11.4.
+    """Let `pause_reading` in `connection_made` take effect, as since Python 3.11.4.
 
     MiniStack's upgrade to TLS relies on it. Before (gh-103607; Debian 12 has Python 3.11.2), the
     transport read the ClientHello all the same, and no TLS handshake ever ended.
@@ -91,22 +90,16 @@ async def _serve(
     from jobs_sandbox.local.child import corrections, faults, provisioning
     from jobs_sandbox.local.child.request_filter import RequestFilter
 
+    loop = asyncio.get_running_loop()
     lines = asyncio.StreamReader(limit=_LONGEST_LINE)
-    await asyncio.get_running_loop().connect_read_pipe(
-        lambda: asyncio.StreamReaderProtocol(lines), sys.stdin
-    )
-    warnings = corrections.apply()
-    provisioning.tell_content_types()
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
+    corrections.apply()
+    provisioning.set_content_types()
     request = await _next(lines)
-    try:
-        report = await provisioning.provision(Path(os.environ["TMPDIR"]), **request)
-    except provisioning.Refused as refused:
-        answer({"refused": str(refused)})
-        return
-    device = report.pop("device_certificate_id")
-    if not warnings:
-        faults.apply(device)
-    await start_mqtt(mqtt)
+    report = await provisioning.provision(Path(os.environ["TMPDIR"]), **request)
+    faults.apply(report.pop("device_certificate_id"))
+    # MiniStack itself would listen on every interface.
+    iot._mtls_server = await loop.create_server(iot._MtlsAcceptor, sock=mqtt)
     config = Config()
     config.bind = [f"fd://{control.fileno()}"]
     # In seconds, as MiniStack serves itself: clients keep their connections.
@@ -122,24 +115,10 @@ async def _serve(
             "endpoint_url": f"http://{HOST}:{control.getsockname()[1]}",
             "port": mqtt.getsockname()[1],
         }
-        answer(where | report | {"warnings": warnings})
+        answer(where | report)
         while True:
             request = await _next(lines)
-            result = await _carry_out(request["name"], request["arguments"])
-            answer({"id": request["id"]} | result)
-
-
-async def start_mqtt(listening: socket.socket) -> None:
-    """Serve MQTT on a socket; MiniStack itself would listen on every interface."""
-    from ministack import app
-    from ministack.services import iot
-
-    iot._mtls_server = await asyncio.get_running_loop().create_server(
-        iot._MtlsAcceptor,
-        sock=listening,
-    )
-    # It finds a listener, and so its health request is right.
-    await app._start_iot_mtls()
+            answer(await _carry_out(request["name"], request["arguments"]))
 
 
 async def _carry_out(
@@ -151,18 +130,15 @@ async def _carry_out(
         if name == "fault":
             await faults.cause(**arguments)
             return {"result": None}
-        if name == "activity":
-            return {"result": activity.activity(faults.clients(**arguments))}
-    except (TypeError, ValueError) as error:
+        return {"result": activity.activity(faults.clients(**arguments))}
+    except ValueError as error:
         return {"error": str(error)}
-    return {"error": f"unknown request: {name}"}
 
 
 async def _next(lines: asyncio.StreamReader) -> Any:  # pragma: no cover - in the child alone
     """The next line, or the end of this process.
 
-    All that MiniStack holds is in memory and goes with it: there is nothing to shut down in good
-    order.
+    MiniStack holds everything in memory, so nothing has to be shut down in good order.
     """
     line = await lines.readline()
     if not line:

@@ -1,8 +1,8 @@
-"""Where MiniStack does otherwise than AWS documents, and a small change in its process corrects it.
+"""Corrects MiniStack where it differs from what AWS documents.
 
 Each correction stands alone, and replaces functions of the one version of MiniStack that it fits.
-docs/fidelity.md lists them, and what is not corrected. Runs in MiniStack's process and event loop.
-Documents are named by their page, as there.
+docs/fidelity.md lists the corrections and the differences that remain. Both name AWS's documents
+by their pages. This module runs in MiniStack's process and event loop.
 """
 
 import asyncio
@@ -49,50 +49,40 @@ _RESPONSE = re.compile(r"\$aws/things/[^/]+/jobs/.+/(accepted|rejected)")
 _tasks: set[asyncio.Task[None]] = set()
 
 
-def apply() -> list[str]:
-    """Apply all corrections, or none if another MiniStack is installed; the warning to give."""
+def apply() -> None:
+    """Apply all corrections.
+
+    Raises:
+        RuntimeError: another MiniStack is installed, which they do not fit.
+
+    """
     installed = version("ministack")
     if installed != MINISTACK:
-        consequence = "it is not corrected where it differs from AWS IoT (docs/fidelity.md)"
-        return [f"MiniStack {installed} is installed, not {MINISTACK}: {consequence}"]
+        raise RuntimeError(f"MiniStack {installed} is installed, and {MINISTACK} is needed")
     for correct in CORRECTIONS:
         correct()
-    return []
 
 
 # The queue of a thing
 
 
-def put_in_progress_first() -> None:
-    """Order pending executions by status, then by age; MiniStack knows age alone.
+def order_and_limit_lists() -> None:
+    """List pending executions by status, then by age, and ten at most; MiniStack lists all by age.
 
     "Any job executions with status IN_PROGRESS are returned first. Job executions are returned in
     the order in which they were created." (jobs-mqtt-api, StartNextPendingJobExecution); "sorted by
     status (IN_PROGRESS job executions before QUEUED job executions) and then by the times when they
-    were queued" (jobs-comm-notifications).
+    were queued" (jobs-comm-notifications); "ListNotification (…) Without scheduling configuration:
+    10"; GetPendingJobExecutions "can return up to a maximum of 10 pending job executions"
+    (job-limits, "Maximum number of pending job executions").
     """
     pending = iot.jobs_pending_for_thing
 
-    def ordered(thing: str) -> list[dict[str, Any]]:
-        return sorted(pending(thing), key=lambda execution: execution["status"] != "IN_PROGRESS")
-
-    iot.jobs_pending_for_thing = ordered
-
-
-def limit_lists_to_ten() -> None:
-    """List 10 pending executions at most; MiniStack lists all.
-
-    "ListNotification (…) Without scheduling configuration: 10"; GetPendingJobExecutions "can return
-    up to a maximum of 10 pending job executions" (job-limits, "Maximum number of pending job
-    executions").
-    """
-    pending = iot.jobs_pending_for_thing
-
-    def limited(thing: str) -> list[dict[str, Any]]:
-        executions: list[dict[str, Any]] = pending(thing)
+    def first_ten(thing: str) -> list[dict[str, Any]]:
+        executions = sorted(pending(thing), key=lambda one: one["status"] != "IN_PROGRESS")
         return executions[:LIST_LIMIT]
 
-    iot.jobs_pending_for_thing = limited
+    iot.jobs_pending_for_thing = first_ten
 
 
 def notify_next_after_update() -> None:
@@ -354,18 +344,19 @@ def run_both_timers() -> None:
     """Let the job's timer run on beside a step timer; MiniStack lets the step timer replace it.
 
     "The step timer can't exceed the in-progress timer's absolute bound."
-    (jobs-configurations-details)
+    (jobs-configurations-details); "A value of -1 is also valid and will cancel the current step
+    timer" (API reference, UpdateJobExecution).
     """
     minutes_of = iot._jobs_timeout_minutes
 
     def earlier(execution: dict[str, Any], job: Any) -> Any:
         step = execution.get("stepTimeoutInMinutes")
         in_progress = minutes_of(execution | {"stepTimeoutInMinutes": None}, job)
-        if step is None or in_progress is None:
-            return in_progress if step is None else step
-        # MiniStack counts from the start of the step timer.
-        passed = (execution["timeoutStartedAt"] - execution["startedAt"]) / 60_000
-        return min(step, in_progress - passed)
+        if step is not None and in_progress is not None:
+            # MiniStack counts from the start of the step timer.
+            in_progress -= (execution["timeoutStartedAt"] - execution["startedAt"]) / 60_000
+        limits = [limit for limit in (step, in_progress) if limit not in {None, -1}]
+        return min(limits, default=None)
 
     iot._jobs_timeout_minutes = earlier
 
@@ -376,8 +367,7 @@ def run_step_timers() -> None:
     "If the job execution status is not set to a terminal state before this timer expires, or before
     the timer is reset (by calling UpdateJobExecution (…)) the job execution status will be
     automatically set to TIMED_OUT. (…) Valid values for this parameter range from 1 to 10080" (API
-    reference, StartNextPendingJobExecution); "A value of -1 is also valid and will cancel the
-    current step timer" (UpdateJobExecution). Fractions are accepted, so that a test need not take a
+    reference, StartNextPendingJobExecution). Fractions are accepted, so that a test need not take a
     minute.
     """
     update, start_next = iot.jobs_update_execution, iot.jobs_start_next_execution
@@ -392,34 +382,20 @@ def run_step_timers() -> None:
             return ""
         return f"stepTimeoutInMinutes must be from 1 to {LONGEST_STEP}; an update may have -1"
 
-    def updated(
-        thing: str, job_id: str, *, step_timeout_minutes: Any = None, **options: Any
-    ) -> Any:
-        execution, error = update(thing, job_id, **options)
-        if error is None and execution["status"] == "IN_PROGRESS":
-            execution = _set_step_timer(thing, job_id, step_timeout_minutes or asked.get())
-        return execution, error
+    def updated(thing: str, job_id: str, **options: Any) -> Any:
+        return update(thing, job_id, **{"step_timeout_minutes": asked.get()} | options)
 
     def started(thing: str, *, status_details: Any = None, peek: bool = False) -> Any:
         waiting = start_next(thing, peek=True)
         execution = start_next(thing, status_details=status_details, peek=peek)
-        if waiting is not None and waiting["status"] == "QUEUED" and not peek:
-            execution = _set_step_timer(thing, execution["jobId"], asked.get())
+        if asked.get() and not peek and waiting and waiting["status"] == "QUEUED":
+            timer = {"stepTimeoutInMinutes": asked.get(), "timeoutStartedAt": iot._jobs_now_ms()}
+            iot._job_executions[thing, execution["jobId"]].update(timer)
+            execution |= timer
         return execution
 
     _check_requests(check)
     iot.jobs_update_execution, iot.jobs_start_next_execution = updated, started
-
-
-def _set_step_timer(thing: str, job_id: str, minutes: float | None) -> dict[str, Any]:
-    """Set a timer or, with -1, end the current one; a copy of the execution."""
-    execution: dict[str, Any] = iot._job_executions[thing, job_id]
-    if minutes is not None:
-        execution.pop("stepTimeoutInMinutes", None)
-        execution.pop("timeoutStartedAt", None)
-        if minutes != -1:
-            execution |= {"stepTimeoutInMinutes": minutes, "timeoutStartedAt": iot._jobs_now_ms()}
-    return dict(execution)
 
 
 # Requests of devices, and their responses
@@ -614,8 +590,7 @@ def check_device_policies() -> None:
 
 
 CORRECTIONS: tuple[Callable[[], None], ...] = (
-    put_in_progress_first,
-    limit_lists_to_ten,
+    order_and_limit_lists,
     notify_next_after_update,
     publish_events_after_create_job,
     wait_for_start_times,
@@ -640,7 +615,7 @@ def _invalid(message: str) -> Any:
 
 
 def run(work: Coroutine[Any, Any, None]) -> None:
-    """Run a task, which the event loop alone would let be collected, for no request."""
+    """Run a task that belongs to no request, and keep it alive: the event loop alone does not."""
     task = asyncio.get_running_loop().create_task(work, context=Context())
     _tasks.add(task)
     task.add_done_callback(_tasks.discard)

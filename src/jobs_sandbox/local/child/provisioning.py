@@ -1,6 +1,6 @@
-"""What the embedded AWS IoT holds from the start: a thing, two certificates, an operator with keys.
+"""Makes what the embedded AWS IoT holds from the start: a thing, two certificates, an operator.
 
-Runs in MiniStack's own process and calls its services as its HTTP front does: no network, no retry.
+Runs in MiniStack's process and calls its services as its HTTP server does, without a network.
 """
 
 import json
@@ -10,16 +10,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
 from ministack.core import responses
 from ministack.services import iam, iot
 
 from jobs_sandbox.local import ACCOUNT, REGION
-
-
-class Refused(Exception):
-    """MiniStack refused a request; its words."""
 
 
 async def provision(
@@ -27,84 +21,63 @@ async def provision(
     *,
     thing: str,
     policy: str,
-    device_policy: str,
-    own_client_id: bool,
+    device_policies: list[str],
     control_plane_policy: str,
 ) -> dict[str, Any]:
     """Make a thing, its certificates, and an operator.
 
     Args:
-        folder: where the certificates and their key are written.
+        folder: where the certificates and their keys are written.
         thing: its name.
         policy: the policy of the program's certificate, JSON text.
-        device_policy: the same for the certificate of the device under test.
-        own_client_id: whether the device under test may connect with the thing's name as well.
-        control_plane_policy: the operator's policy, JSON text.
+        device_policies: the policies of the certificate of the device under test.
+        control_plane_policy: the operator's policy.
 
     Returns:
         The paths ``ca_file``, ``cert``, ``key``, ``device_cert`` and ``device_key``;
         ``device_certificate_id``; and ``keys``, the operator's ``AWS_…`` variables.
 
-    Raises:
-        Refused: a policy is not what MiniStack accepts.
-        OSError: the files cannot be written.
-
     """
-    connect = {
-        "Effect": "Allow",
-        "Action": "iot:Connect",
-        "Resource": f"arn:aws:iot:{REGION}:{ACCOUNT}:client/{thing}",
-    }
-    policies = {
-        "program": policy,
-        "device": device_policy,
-        "own-client-id": json.dumps({"Version": "2012-10-17", "Statement": [connect]}),
-    }
     with responses.request_scope(ACCOUNT, REGION):
         await _iot("POST", f"/things/{thing}", {})
-        for name, document in policies.items():
-            await _iot("POST", f"/policies/{name}", {"policyDocument": document})
-        program = await _iot("POST", "/keys-and-certificate", query={"setAsActive": "true"})
-        private_key = program["keyPair"]["PrivateKey"]
-        # It shares the private key: to make another one takes 20 to 100 ms.
-        request = {"certificateSigningRequest": _signing_request(private_key)}
-        device = await _iot("POST", "/certificates", request, query={"setAsActive": "true"})
-        await _attach(program, thing, "program")
-        await _attach(device, thing, "device", *["own-client-id"] * own_client_id)
+        program = await _certificate(thing, "program", [policy])
+        device = await _certificate(thing, "device", device_policies)
         keys = await _operator(control_plane_policy)
-    key = _write(folder / "private.key", private_key)
     return {
         "ca_file": _write(folder / "ca.pem", iot.get_ca_cert_pem()),
         "cert": _write(folder / "certificate.pem", program["certificatePem"]),
-        "key": key,
+        "key": _write(folder / "private.key", program["keyPair"]["PrivateKey"]),
         "device_cert": _write(folder / "device-certificate.pem", device["certificatePem"]),
-        "device_key": key,
+        "device_key": _write(folder / "device-private.key", device["keyPair"]["PrivateKey"]),
         "device_certificate_id": device["certificateId"],
         "keys": keys,
     }
 
 
-def tell_content_types() -> None:
+def set_content_types() -> None:
     """Tell MiniStack the content type of answers.
 
-    To find out, it would load botocore, for more than 100 ms.
+    To find it out, MiniStack would load botocore, for more than 100 ms.
     """
     for content_types in (responses._WIRE_CT_OVERRIDE, responses._WIRE_CT_SUCCESS_OVERRIDE):
         content_types |= {"iot": "application/json", "iot-jobs-data": "application/json"}
 
 
-def _signing_request(private_key: str) -> str:
-    key: Any = serialization.load_pem_private_key(private_key.encode(), None)
-    request = x509.CertificateSigningRequestBuilder(x509.Name([])).sign(key, hashes.SHA256())
-    return request.public_bytes(serialization.Encoding.PEM).decode()
+async def _certificate(thing: str, owner: str, policies: list[str]) -> dict[str, Any]:
+    """A new active certificate with policies.
 
-
-async def _attach(certificate: dict[str, Any], thing: str, *policies: str) -> None:
-    """Attach policies to a certificate, and it to the thing: policy variables need that."""
+    It is attached to the thing, because the policy variables of things need that.
+    """
+    certificate: dict[str, Any] = await _iot(
+        "POST", "/keys-and-certificate", query={"setAsActive": "true"}
+    )
     arn = certificate["certificateArn"]
-    for policy in policies:
-        await _iot("PUT", f"/target-policies/{policy}", {"target": arn})
+    for number, document in enumerate(policies):
+        name = f"{owner}-{number}"
+        await _iot("POST", f"/policies/{name}", {"policyDocument": document})
+        await _iot("PUT", f"/target-policies/{name}", {"target": arn})
     await _iot("PUT", f"/things/{thing}/principals", headers={"x-amzn-principal": arn})
+    return certificate
 
 
 async def _operator(policy: str) -> dict[str, str]:
@@ -127,19 +100,19 @@ async def _iot(
 ) -> Any:
     content = b"" if body is None else json.dumps(body).encode()
     answer = await iot.handle_request(method, path, headers or {}, content, query or {})
-    return json.loads(_accepted(answer) or "{}")
+    return json.loads(_body(answer) or "{}")
 
 
 async def _iam(action: str, parameters: dict[str, str]) -> str:
     body = urlencode({"Action": action, **parameters}).encode()
-    return _accepted(await iam.handle_request("POST", "/", {}, body, {}))
+    return _body(await iam.handle_request("POST", "/", {}, body, {}))
 
 
-def _accepted(answer: tuple[int, object, bytes | str]) -> str:
+def _body(answer: tuple[int, object, bytes | str]) -> str:
     status, _, body = answer
     text = body if isinstance(body, str) else body.decode()
     if status != HTTPStatus.OK:
-        raise Refused(text)
+        raise RuntimeError(f"MiniStack refuses a request: {text}")
     return text
 
 
