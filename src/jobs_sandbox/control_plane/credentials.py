@@ -112,7 +112,7 @@ class Credentials:
                 source = self._source or self._method
                 raise CredentialsFailed(self._method, source, error) from error
             finally:
-                self._source, self._process = "", None
+                self._source, self._process, self._reported = "", None, ""
             self.secrets = tuple(filter(None, (keys.access_key, keys.secret_key, keys.token)))
 
     def not_in_time(self, time: str) -> CredentialsFailed | None:

@@ -240,8 +240,8 @@ FAILURES = (
     Failure(
         "ResourceAlreadyExistsException",
         FAILED,
-        "a job of this id exists",
-        "choose another job id, or delete that job first.",
+        "a job of this id exists, or is still being deleted",
+        "choose another job id; or delete that job, and try again in a moment.",
     ),
     # CancelJob has no error of its own for a job in the wrong state
     # (https://docs.aws.amazon.com/iot/latest/apireference/API_CancelJob.html).
@@ -328,7 +328,14 @@ FAILURES = (
         uncertain=True,
         error=Unavailable,
     ),
-    WRONG_SETTINGS._replace(kinds="Exception"),
+    WRONG_SETTINGS._replace(kinds="BotoCoreError"),
+    Failure(
+        "Exception",
+        FAILED,
+        "an error in this program or in boto3",
+        "report it to the maintainers, with the command that you typed.",
+        uncertain=True,
+    ),
 )
 
 

@@ -25,6 +25,7 @@ _NOT_A_PAIR = ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "NO_CERTIFICATE_ASSIG
 # OpenSSL's X509_V_ERR_…
 _OUT_OF_DATE = (9, 10)
 _ANOTHER_NAME = (62, 64)
+_HTTPS_PORT = 443
 _LOCAL = ("127.0.0.1", "localhost", "::1")
 _NEW_PAIR = (
     "`aws iot create-keys-and-certificate --certificate-pem-outfile … --private-key-outfile …` "
@@ -239,6 +240,9 @@ def _tls_context(settings: Settings) -> ssl.SSLContext:
     """The trust and identity of the device."""
     # The default context is stricter than the SDK since Python 3.13.
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    if settings.port == _HTTPS_PORT:
+        # https://docs.aws.amazon.com/iot/latest/developerguide/protocols.html
+        context.set_alpn_protocols(["x-amzn-mqtt-ca"])
     if settings.ca_file is None:
         context.load_default_certs()
     else:

@@ -31,7 +31,7 @@ def to_block(title: str, payload: bytes) -> Block:
     try:
         body = parse_json(payload)
         if isinstance(body, dict):
-            return Block(title, _sorted(_with_nulls(title, body)), payload)
+            return Block(title, _with_nulls(title, body), payload)
     except ValueError as error:
         reason = str(error)
     return Block(title, None, payload, f"not what AWS IoT Jobs documents: {reason}")
@@ -43,13 +43,3 @@ def _with_nulls(title: str, body: dict[str, Any]) -> dict[str, Any]:
     if title in (START_NEXT, DESCRIBE, NEXT_CHANGED) and isinstance(body.get("execution"), dict):
         return body | {"execution": dict.fromkeys(_EXECUTION) | body["execution"]}
     return body
-
-
-def _sorted(value: Any) -> Any:
-    """The same JSON with its keys in alphabetical order, except within a job document."""
-    if isinstance(value, dict):
-        return {
-            key: value[key] if key == "jobDocument" else _sorted(value[key])
-            for key in sorted(value)
-        }
-    return [_sorted(item) for item in value] if isinstance(value, list) else value

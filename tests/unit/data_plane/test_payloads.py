@@ -76,16 +76,6 @@ def test_update() -> None:
     assert shown(UPDATE, {"jobDocument": {"Todo": None}})["jobDocument"] == {"Todo": None}
 
 
-def test_order_of_keys() -> None:
-    """Keys are in alphabetical order at every level, except within a job document."""
-    payload = {"timestamp": 1, "execution": EXECUTION | {"odd": [{"b": 1, "a": 2}]}}
-    body = shown(DESCRIBE, payload)
-    for level in (body, body["execution"], body["execution"]["odd"][0]):
-        assert list(level) == sorted(level)
-    document = body["execution"]["jobDocument"]
-    assert json.dumps(document) == json.dumps(EXECUTION["jobDocument"])
-
-
 @pytest.mark.parametrize("payload", [b"", b"[1]", b"\xff{", b'{"a": NaN}', b'{"a":' + b"[" * 5000])
 def test_not_an_object(payload: bytes) -> None:
     """A payload that is not a JSON object has no body; its bytes and the reason are kept."""
