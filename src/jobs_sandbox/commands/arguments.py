@@ -49,13 +49,14 @@ def _check_job_id_or_next(value: str) -> str:
     return value if value == "$next" else _check_job_id(value)
 
 
-def _check_seconds(value: str) -> float:
+def check_seconds(value: str) -> float:
+    """A number of seconds; raises `UsageError`."""
     if not re.fullmatch(r"[0-9]{1,5}(\.[0-9]{1,3})?", value):
         raise UsageError(f"{short(value)} is not a number of seconds from 0 to 99999.999.")
     return float(value)
 
 
-def _one_of(
+def one_of(
     name: str, kind: str, meanings: Mapping[str, str], *, required: bool = True
 ) -> Parameter:
     """A parameter that takes one of some words; ``kind`` names them in an error."""
@@ -91,9 +92,9 @@ JOB_OR_NEXT = Parameter(
     _JOB_ID_MEANING,
     lambda statuses: [*statuses.items(), ("$next", "the next execution to run")],
 )
-STATUS = _one_of(f"<{' | '.join(DEVICE_STATUSES)}>", "a status to set", DEVICE_STATUSES)
-ANY_STATUS = _one_of("<STATUS>", "a status", STATUS_MEANINGS)
-FORCE = _one_of(
+STATUS = one_of(f"<{' | '.join(DEVICE_STATUSES)}>", "a status to set", DEVICE_STATUSES)
+ANY_STATUS = one_of("<STATUS>", "a status", STATUS_MEANINGS)
+FORCE = one_of(
     "[force]",
     "an option of this command",
     {"force": "also cancel executions in progress"},
@@ -110,13 +111,13 @@ DOCUMENT = Parameter(
 UPDATE_OPTIONS = _optional_fields(UPDATE_FIELDS)
 START_OPTIONS = _optional_fields(START_FIELDS)
 DESCRIBE_OPTIONS = _optional_fields(DESCRIBE_FIELDS)
-_EVENT = _one_of("<EventTitle>", "a number of seconds or an event", EVENT_MEANINGS)
+_EVENT = one_of("<EventTitle>", "a number of seconds or an event", EVENT_MEANINGS)
 SECONDS_OR_EVENT = Parameter(
     "<seconds | EventTitle>",
-    lambda value: _check_seconds(value) if value[0].isdigit() else _EVENT.check(value),
+    lambda value: check_seconds(value) if value[0].isdigit() else _EVENT.check(value),
     "a number of seconds, or the event to wait for",
     _EVENT.candidates,
 )
 TIMEOUT = Parameter(
-    "[timeout]", _check_seconds, "seconds; without it, the --timeout of the program", required=False
+    "[timeout]", check_seconds, "seconds; without it, the --timeout of the program", required=False
 )

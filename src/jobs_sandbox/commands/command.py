@@ -16,6 +16,7 @@ from jobs_sandbox.core.threads import in_thread
 
 CONTROL, DATA, PROGRAM = "Control Plane", "Data Plane", "Miscellaneous"
 PLANES = (CONTROL, DATA, PROGRAM)
+SHOULD = "should"
 _ALIASES = {"exit": "quit"}
 
 Function = Callable[..., Awaitable[None]]
@@ -59,6 +60,19 @@ class Session(Protocol):
 
     async def diagnose(self, job_id: str) -> Block:
         """Find out why a job is stuck; returns the block that says it."""
+
+    # These raise `UsageError` without ``--local``.
+
+    async def fault(self, kind: str, **details: Any) -> None:
+        """Cause a fault; see `Service.fault`."""
+
+    async def device_activity(self) -> dict[str, Any]:
+        """The body of a block that shows what the device has done."""
+
+    async def expect_device(
+        self, fact: str, bound: str, number: int, seconds: float | None
+    ) -> None:
+        """Judge what the device does; raises `RequestFailed` if a bound is not kept."""
 
 
 class Parameter(NamedTuple):
@@ -108,6 +122,7 @@ class Command:
         verify_hint: how to find out whether it was carried out, if its answer is lost; ``{0}`` is
             its first argument. A command that changes nothing has none.
         repeats: it repeats its request, for as long as its arguments say.
+        requires: the option of the program that it needs, or ``""``.
 
     """
 
@@ -124,6 +139,7 @@ class Command:
     permissions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     verify_hint: str = ""
     repeats: bool = False
+    requires: str = ""
 
     @property
     def usage(self) -> str:
@@ -173,6 +189,7 @@ class Call:
         arguments: its checked arguments.
         session: what it works with.
         abandoned: the user no longer waits for it (Ctrl-C); its answer is still shown.
+        optional: the line began with ``should``: a failure is a warning.
 
     """
 
@@ -180,6 +197,7 @@ class Call:
     arguments: list[Any]
     session: Session
     abandoned: bool = False
+    optional: bool = False
 
     @property
     def job_id(self) -> str:
@@ -218,6 +236,8 @@ def summaries() -> list[tuple[str, str]]:
 def parse(line: str, session: Session) -> Call | None:
     """Read a line as typed; None for a blank line or a ``#`` comment.
 
+    A line that begins with `SHOULD` is tried: if it fails, that is a warning.
+
     Raises:
         UsageError: the line is not a valid command.
 
@@ -225,6 +245,9 @@ def parse(line: str, session: Session) -> Call | None:
     name, rest = first_word(line)
     if not name or name.startswith("#"):
         return None
+    optional = name.lower() == SHOULD and bool(rest)
+    if optional:
+        name, rest = first_word(rest)
     if name.startswith(("{", "[")):
         raise UsageError(
             "a job document alone is not a command.",
@@ -232,11 +255,12 @@ def parse(line: str, session: Session) -> Call | None:
         )
     command = find_command(name)
     try:
-        return Call(command, _check_arguments(command, rest), session)
+        arguments = check_arguments(command.name, command.parameters, rest)
     except UsageError as error:
         if error.next_step:
             raise
         raise error.replace(next_step=f"usage: {command.usage}") from error
+    return Call(command, arguments, session, optional=optional)
 
 
 def find_command(name: str) -> Command:
@@ -256,14 +280,15 @@ def find_command(name: str) -> Command:
     return found
 
 
-def _check_arguments(command: Command, rest: str) -> list[Any]:
+def check_arguments(name: str, parameters: Iterable[Parameter], rest: str) -> list[Any]:
+    """The checked arguments of a command, from the rest of its line; raises `UsageError`."""
     arguments = []
-    for parameter in command.parameters:
+    for parameter in parameters:
         value, rest = parameter.split(rest)
         if value:
             arguments.append(parameter.check(value))
         elif parameter.required:
-            raise UsageError(f"{command.name} needs {parameter.name}.")
+            raise UsageError(f"{name} needs {parameter.name}.")
     if rest.strip():
-        raise UsageError(f"{command.name} takes no further argument: {short(rest)}")
+        raise UsageError(f"{name} takes no further argument: {short(rest)}")
     return arguments

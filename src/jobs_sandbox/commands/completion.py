@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from jobs_sandbox.commands.command import (
     COMMANDS,
     PLANES,
+    SHOULD,
     Command,
     JobStatuses,
     Parameter,
@@ -17,9 +18,9 @@ from jobs_sandbox.commands.lines import first_word
 WIDTH = 78
 _NAMES = 34  # columns for the names in the list of commands
 
-_KEYS = (
-    "Tab completes, Ctrl-R searches, Ctrl-C stops waiting or drops the line,",
-    "Ctrl-X Ctrl-E edits the line in $EDITOR and runs it, Ctrl-D leaves.",
+_LAST_LINES = (
+    "help <command> explains one. Tab completes, Ctrl-R searches, Ctrl-D leaves,",
+    "Ctrl-C stops waiting or drops the line, Ctrl-X Ctrl-E runs it from $EDITOR.",
 )
 
 
@@ -33,9 +34,12 @@ def help_lines(name: str = "") -> list[str]:
         lines += [
             f"  {command.name:<{_NAMES}}{command.summary}"
             for command in COMMANDS.values()
-            if command.plane == plane
+            if command.plane == plane and not command.requires
         ]
-    return [*lines, "help <command> explains one.", *_KEYS]
+    for option in ("--device", "--local"):
+        names = [command.name for command in COMMANDS.values() if command.requires == option]
+        lines.append(f"  with {option}: {', '.join(names)}")
+    return [*lines, *_LAST_LINES]
 
 
 def _explain(command: Command) -> list[str]:
@@ -70,6 +74,9 @@ def _wrap(begin: str, text: str) -> list[str]:
 def complete(text: str, statuses: JobStatuses) -> list[tuple[str, str, int]]:
     """Completions at the end of ``text``: candidate, hint, and the characters to replace."""
     word, rest = first_word(text)
+    if word.lower() == SHOULD:
+        text = rest
+        word, rest = first_word(rest)
     if text.lstrip() == word:
         return _matching(word, summaries())
     command = COMMANDS.get(word.lower())

@@ -45,9 +45,10 @@ async def connection(call: Call) -> None:
 @command(
     "stop-device",
     PROGRAM,
-    summary="kill the device of --device",
+    summary="kill the device",
     details="It is killed with SIGKILL, as by a power cut, together with its process group.",
     example="stop-device",
+    requires="--device",
 )
 async def stop_device(call: Call) -> None:
     """Kill the device under test."""
@@ -57,8 +58,9 @@ async def stop_device(call: Call) -> None:
 @command(
     "start-device",
     PROGRAM,
-    summary="start the device of --device again",
+    summary="start the device again",
     example="start-device",
+    requires="--device",
 )
 async def start_device(call: Call) -> None:
     """Start the device under test again."""

@@ -23,6 +23,7 @@ EVENTS = (CHANGED, NEXT_CHANGED)
 # The program's own
 CONNECTION = "Connection"
 DIAGNOSIS = "Diagnosis"
+DEVICE_ACTIVITY = "DeviceActivity"
 HELP = "Help"
 
 TOPICS = {

@@ -11,8 +11,11 @@ class SandboxError(Exception):
         message: what happened, in one sentence.
         cause: the likely cause, or ``""``.
         next_step: what the user can do, or ``""``.
+        is_warning: the line that failed began with ``should``.
 
     """
+
+    is_warning = False
 
     def __init__(self, message: str, *, cause: str = "", next_step: str = "") -> None:
         super().__init__(message)

@@ -1,7 +1,7 @@
 """What the commands and the session need of everything else."""
 
-from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
 
 from jobs_sandbox.core.blocks import Block
 from jobs_sandbox.core.errors import RequestFailed, SandboxError
@@ -78,8 +78,26 @@ class DataPlane(Protocol):
         """The error of a request, by the title of its response, without an answer."""
 
 
+class End(NamedTuple):
+    """The end of the device, when it was not stopped: ``how`` is for example ``exit status 3``.
+
+    ``time`` is in seconds since 1970.
+    """
+
+    time: float
+    how: str
+
+
 class Device(Protocol):
     """The process of the device under test."""
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it has been started and has not ended since."""
+
+    @property
+    def ends(self) -> Sequence[End]:
+        """Each time it has ended by itself, in order of time."""
 
     async def start(self) -> None:
         """Start it; raises `SandboxError` if it cannot be started or is running."""

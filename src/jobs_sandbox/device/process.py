@@ -5,11 +5,13 @@ import errno
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
 from jobs_sandbox.core.errors import SandboxError, StartError
+from jobs_sandbox.core.protocols import End
 from jobs_sandbox.core.settings import Settings, new_client_id
 from jobs_sandbox.core.threads import in_thread
 
@@ -61,6 +63,9 @@ class DeviceProcess:
     A device that is killed or ended loses all of its group with it; a process that left the group
     goes on. If this program is killed with SIGKILL, the device goes on, too.
 
+    Attributes:
+        ends: each time it has ended by itself, in order of time.
+
     Args:
         command: program and arguments; no shell is involved.
         environment: its whole environment.
@@ -85,8 +90,15 @@ class DeviceProcess:
         self._on_line = on_line
         self._flush = flush
         self._on_end = on_end
+        self.ends: list[End] = []
+        self._stopped = False
         self._process: subprocess.Popen[bytes] | None = None
         self._following: asyncio.Task[None] | None = None
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it has been started and has not ended since."""
+        return self._running() is not None
 
     async def start(self) -> None:
         """Start it.
@@ -116,6 +128,7 @@ class DeviceProcess:
                 next_step="try the command of --device in a shell, in this folder.",
             ) from error
         self._process = process
+        self._stopped = False
         self._following = asyncio.create_task(self._follow(process))
 
     async def stop(self) -> None:
@@ -149,6 +162,7 @@ class DeviceProcess:
 
     def _signal(self, number: int) -> None:
         if self._process and self._running():
+            self._stopped = True
             _signal_group(self._process, number)
 
     def _running(self) -> "asyncio.Task[None] | None":
@@ -163,7 +177,10 @@ class DeviceProcess:
         await asyncio.wait({delivering}, timeout=_OUTPUT_TIMEOUT)
         delivering.cancel()
         await asyncio.wait({delivering})
-        self._on_end(_describe_end(status))
+        how = _describe_end(status)
+        if not self._stopped:
+            self.ends.append(End(time.time(), how))
+        self._on_end(how)
 
     async def _deliver(
         self, process: "subprocess.Popen[bytes]", ended: "asyncio.Task[int]"

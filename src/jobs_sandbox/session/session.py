@@ -1,6 +1,7 @@
 """One session: it runs the lines that are typed, and bounds each request."""
 
 import asyncio
+import time
 from contextlib import suppress
 from typing import Any
 
@@ -9,7 +10,9 @@ from jobs_sandbox.core.blocks import REJECTED, UPDATE, Block
 from jobs_sandbox.core.errors import Interrupted, Rejected, RequestFailed, SandboxError, UsageError
 from jobs_sandbox.core.protocols import ControlPlane, DataPlane, Device, Output, Service
 from jobs_sandbox.core.settings import Settings
+from jobs_sandbox.core.threads import in_thread
 from jobs_sandbox.session import diagnosis, waiting
+from jobs_sandbox.session.activity import Activity
 from jobs_sandbox.session.monitor import Monitor
 
 
@@ -42,6 +45,8 @@ class Session:
         self.service = service
         self._output = output
         self._device = device
+        # When the last fault was caused, in seconds since 1970.
+        self._last_fault = 0.0
         self._tasks: set[asyncio.Task[None]] = set()  # the event loop itself keeps no reference
         self._interrupted: asyncio.Future[None] | None = None
 
@@ -49,7 +54,8 @@ class Session:
         """Run a line. Its answer is shown in the callback in which it arrives, before this returns.
 
         Raises:
-            SandboxError: it failed; the block of a `Rejected` has been shown already.
+            SandboxError: it failed; the block of a `Rejected` has been shown already. It is a
+                warning if the line began with ``should``.
             Quit: the user wants to leave.
             Interrupted: `interrupt` was called; the answer is shown if it still comes.
 
@@ -57,6 +63,14 @@ class Session:
         call = parse(line, self)
         if call is None:
             return
+        try:
+            await self._run(call)
+        except SandboxError as error:
+            if call.optional:
+                raise error.replace(is_warning=True) from error
+            raise
+
+    async def _run(self, call: Call) -> None:
         if call.command.events:
             self.monitor.forget_events()
         task = self._start(self._carry_out(call))
@@ -122,7 +136,45 @@ class Session:
     async def expect(self, job_id: str, status: str, seconds: float | None) -> Block:
         """Wait until an execution has a status; see `waiting.expect`."""
         seconds = self.settings.timeout if seconds is None else seconds
-        return await waiting.expect(self.monitor, self.control, job_id, status, seconds)
+        observe = self.activity if self.service else None
+        return await waiting.expect(
+            self.monitor, self.control, job_id, status, seconds, observe=observe
+        )
+
+    async def fault(self, kind: str, **details: Any) -> None:
+        """Cause a fault on the wire of the device; see `core.protocols.Service.fault`."""
+        service = self._service()
+        self._last_fault = time.time()
+        await in_thread(lambda: service.fault(kind, **details))
+
+    async def device_activity(self) -> dict[str, Any]:
+        """What the device has done since the last fault that was caused, or since the start."""
+        activity = await self.activity(self._last_fault)
+        return activity.body()
+
+    async def expect_device(
+        self, fact: str, bound: str, number: int, seconds: float | None
+    ) -> None:
+        """Judge what the device does; see `waiting.expect_device`."""
+        seconds = self.settings.timeout if seconds is None else seconds
+
+        async def observe() -> Activity:
+            return await self.activity(self._last_fault)
+
+        await waiting.expect_device(observe, fact, bound, number, seconds)
+
+    async def activity(self, since: float = 0) -> Activity:
+        """What the device has done since a point in time; raises `UsageError` without --local."""
+        seen = await in_thread(self._service().activity)
+        return Activity(seen, self._device.ends if self._device else (), since)
+
+    def _service(self) -> Service:
+        if self.service is None:
+            raise UsageError(
+                "there is no AWS IoT that could do that to a device.",
+                next_step="start the program with --local.",
+            )
+        return self.service
 
     async def diagnose(self, job_id: str) -> Block:
         """Find out why a job is stuck; see `diagnosis.diagnose`."""

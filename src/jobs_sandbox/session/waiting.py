@@ -3,16 +3,22 @@
 import asyncio
 import json
 import time
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from jobs_sandbox.core.blocks import TOPICS, Block
-from jobs_sandbox.core.errors import NotFound, RequestFailed, Unavailable
+from jobs_sandbox.core.errors import NotFound, RequestFailed, SandboxError, Unavailable
 from jobs_sandbox.core.jobs import TERMINAL
 from jobs_sandbox.core.protocols import ControlPlane
 from jobs_sandbox.core.threads import in_thread
+from jobs_sandbox.session.activity import Activity
 from jobs_sandbox.session.monitor import Monitor
 
 _ASK_AGAIN = 1.0  # seconds, unless an event arrives
+_OBSERVE_AGAIN = 0.25  # seconds
+
+Observe = Callable[[], Awaitable[Activity]]
+"""Asks the embedded AWS IoT what the device has done; may raise `SandboxError`."""
 
 
 async def wait_for_event(monitor: Monitor, title: str, thing: str, seconds: float) -> None:
@@ -50,9 +56,17 @@ def _why_no_event(monitor: Monitor, title: str, thing: str, began: float) -> str
 
 
 async def expect(
-    monitor: Monitor, control: ControlPlane, job_id: str, status: str, seconds: float
+    monitor: Monitor,
+    control: ControlPlane,
+    job_id: str,
+    status: str,
+    seconds: float,
+    *,
+    observe: Observe | None = None,
 ) -> Block:
     """Ask the control plane after each event and each second until an execution has a status.
+
+    With ``observe``, a failure says what the device did and was refused.
 
     Returns:
         The DescribeJobExecutionOutput that shows it.
@@ -85,15 +99,70 @@ async def expect(
                     if found == status:
                         return described
                     if found in TERMINAL:
-                        raise _ended(job_id, status, body)
+                        break
                 await asyncio.wait({arrival}, timeout=_ASK_AGAIN)
     except TimeoutError:
         if found is None and failure is None:
             failure = control.no_answer(seconds)
-        raise _too_late(job_id, status, seconds, found, failure) from None
+        activity = await _observed(observe)
+        raise _too_late(
+            job_id, status, seconds, found=found, failure=failure, activity=activity
+        ) from None
+    raise _ended(job_id, status, body, await _observed(observe))
 
 
-def _ended(job_id: str, status: str, execution: dict[str, Any]) -> RequestFailed:
+async def _observed(observe: Observe | None) -> Activity | None:
+    """What the device has done; None if it is not known."""
+    if observe is None:
+        return None
+    try:
+        return await observe()
+    except SandboxError:
+        return None
+
+
+async def expect_device(
+    observe: Observe, fact: str, bound: str, number: int, seconds: float
+) -> None:
+    """Count a fact about the device until it is decided whether a bound is kept.
+
+    Args:
+        observe: asks what the device has done.
+        fact: one of `FACTS`.
+        bound: ``at-least``: the number is to be reached in time; ``at-most``: it may not be
+            exceeded in the whole time.
+        number: the bound.
+        seconds: the time.
+
+    Raises:
+        RequestFailed: the bound is not kept.
+        SandboxError: the embedded AWS IoT does not answer.
+
+    """
+    end = time.monotonic() + seconds
+    while True:
+        left = end - time.monotonic()
+        activity = await observe()
+        count = activity.count(fact)
+        if bound == "at-least" and count >= number:
+            return
+        # Unacknowledged messages are not counted up: each is so for a moment.
+        exceeded = bound == "at-most" and count > number
+        if (exceeded and fact != "unacknowledged") or left <= 0:
+            break
+        await asyncio.sleep(min(left, _OBSERVE_AGAIN))
+    if bound == "at-most" and not exceeded:
+        return
+    raise RequestFailed(
+        f"the device has {count} {fact} within {seconds:g} s, and {bound} {number} is expected",
+        cause=activity.circumstances(fact),
+        next_step="`device-activity` shows what the device has done.",
+    )
+
+
+def _ended(
+    job_id: str, status: str, execution: dict[str, Any], activity: Activity | None
+) -> RequestFailed:
     """The execution ended in another status than the expected one."""
     found = execution["status"]
     next_step = "create a new job; an execution that has ended cannot change."
@@ -109,6 +178,8 @@ def _ended(job_id: str, status: str, execution: dict[str, Any]) -> RequestFailed
         cause = f"the device reported {shown}"
         if found == "TIMED_OUT":
             cause = f"a timer ran out; {cause}"
+        if activity:
+            cause = "; ".join([cause, *activity.obstacles(job_id)])
         next_step = f"find out what the device does with this document, and {next_step}"
     return RequestFailed(
         f"the execution of {job_id} ended as {found}, not {status}",
@@ -118,12 +189,18 @@ def _ended(job_id: str, status: str, execution: dict[str, Any]) -> RequestFailed
 
 
 def _too_late(
-    job_id: str, status: str, seconds: float, found: str | None, failure: RequestFailed | None
+    job_id: str,
+    status: str,
+    seconds: float,
+    *,
+    found: str | None,
+    failure: RequestFailed | None,
+    activity: Activity | None,
 ) -> RequestFailed:
     """The execution did not get the status in time.
 
     ``found`` is the status in the last answer, or ``""`` if there was no such execution;
-    ``failure`` is that of the last request, if it failed.
+    ``failure`` is that of the last request, if it failed; ``activity`` is what the device has done.
     """
     longer = f"wait longer: `expect {job_id} {status} <seconds>`"
     if failure is not None:
@@ -155,17 +232,20 @@ def _too_late(
             next_step=f"`cancel-job {job_id} force` cancels both. If the job is canceled already, "
             "the device may end its execution, or delete-job deletes it.",
         )
+    observed = activity.explain(job_id, found) if activity else ""
     if found == "QUEUED":
         return RequestFailed(
             message,
-            cause="no device has started it: none is connected, it was not notified and did not "
+            cause=observed
+            or "no device has started it: none is connected, it was not notified and did not "
             "ask, its policy refuses a request, or another execution is in front",
             next_step="`describe-job-execution $next` shows what is in front; see what the device "
             f"prints, or {longer}.",
         )
     return RequestFailed(
         message,
-        cause="the device is still working, hangs, has not reported the end, or its report was "
+        cause=observed
+        or "the device is still working, hangs, has not reported the end, or its report was "
         "refused",
         next_step=f"see what the device prints, or {longer}.",
     )

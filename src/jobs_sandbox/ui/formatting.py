@@ -50,7 +50,8 @@ def block_json(block: Block) -> str:
 def error_text(error: SandboxError, place: Mapping[str, object] = {}) -> str:
     """An error in a line or three: what happened, the likely cause, the next step."""
     where = f"line {place['line']}: " if place else ""
-    lines = [where + error.message]
+    kind = "warning: " if error.is_warning else ""
+    lines = [where + kind + error.message]
     if error.cause:
         lines.append(f"  likely cause: {error.cause}")
     if error.next_step:
@@ -66,7 +67,7 @@ def error_json(error: SandboxError, place: Mapping[str, object] = {}) -> str:
         for name, value in fields.items()
         if value
     }
-    return json_line({"type": "Error"} | shown)
+    return json_line({"type": "Warning" if error.is_warning else "Error"} | shown)
 
 
 def json_line(value: object) -> str:

@@ -29,7 +29,7 @@ async def run_script(
         prompt: shown before each line, for a terminal that cannot do more.
 
     Returns:
-        Whether every line was read and every command succeeded.
+        Whether every line was read and every command succeeded, those after ``should`` excepted.
 
     """
     number = 0
@@ -50,7 +50,7 @@ async def run_script(
             except Interrupted:
                 succeeded = False
             except SandboxError as error:
-                succeeded = False
+                succeeded = succeeded and error.is_warning
                 place = {} if prompt else {"line": number, "command": line[:80]}
                 console.error(error, **place)
             console.prompt(prompt)

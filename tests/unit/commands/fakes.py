@@ -1,13 +1,19 @@
 """A session for commands, typed against their Protocol."""
 
+from collections.abc import Sequence
+from typing import Any
+
 from jobs_sandbox.commands.command import Call
 from jobs_sandbox.core.blocks import DIAGNOSIS, JOB_EXECUTION, Block
-from jobs_sandbox.core.protocols import Service
+from jobs_sandbox.core.protocols import End, Service
 from tests.unit.fakes import SETTINGS, Calls, FakeControl, FakeData
 
 
 class FakeDevice:
     """A device under test; ``calls`` keeps what was done to it."""
+
+    is_running = True
+    ends: Sequence[End] = ()
 
     def __init__(self) -> None:
         self.calls: list[str] = []
@@ -24,6 +30,7 @@ class FakeSession:
 
     Attributes:
         shown: the answers to commands.
+        faults: what commands did to the device.
         waits: what commands waited for.
 
     """
@@ -36,6 +43,7 @@ class FakeSession:
         self.service: Service | None = None
         self.shown: list[Block] = []
         self.waits: Calls = []
+        self.faults: list[tuple[str, dict[str, Any]]] = []
 
     def show(self, block: Block, call: Call) -> None:
         self.shown.append(block)
@@ -50,3 +58,14 @@ class FakeSession:
     async def diagnose(self, job_id: str) -> Block:
         self.waits.append((job_id,))
         return Block(DIAGNOSIS, {"jobId": job_id})
+
+    async def fault(self, kind: str, **details: Any) -> None:
+        self.faults.append((kind, details))
+
+    async def device_activity(self) -> dict[str, Any]:
+        return {"connects": 1}
+
+    async def expect_device(
+        self, fact: str, bound: str, number: int, seconds: float | None
+    ) -> None:
+        self.waits.append((fact, bound, number, seconds))

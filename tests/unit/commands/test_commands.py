@@ -76,12 +76,48 @@ async def test_requests(session: FakeSession, line: str, call: tuple[object, ...
         ("expect J failed", ("J", "FAILED", None)),
         ("expect J QUEUED 0.5", ("J", "QUEUED", 0.5)),
         ("diagnose-job J", ("J",)),
+        ("expect-device connects at-most 6 15", ("connects", "at-most", 6, 15)),
+        ("expect-device UPDATE at-least 1", ("update", "at-least", 1, None)),
     ],
 )
 async def test_waits(session: FakeSession, line: str, wait: tuple[object, ...]) -> None:
     """``wait`` waits for an event or some seconds, ``expect`` for a status."""
     await parsed(line, session).run()
     assert session.waits == [wait for _ in wait[:1]]
+
+
+@pytest.mark.parametrize(
+    ("words", "details"),
+    [
+        ("disconnect", {}),
+        ("disconnect 0x8B", {"reason": 0x8B}),
+        ("refuse 5", {"seconds": 5, "detail": "close"}),
+        ("REFUSE 5 Hold", {"seconds": 5, "detail": "hold"}),
+        ("silence 0.5", {"seconds": 0.5}),
+        ("lose start-next", {"detail": "start-next"}),
+        ("delay get 2 always", {"detail": "get", "seconds": 2, "times": None}),
+        (
+            "reject update requestthrottled 3",
+            {"detail": "update", "code": "RequestThrottled", "times": 3},
+        ),
+        ("events Twice 2", {"detail": "twice", "times": 2}),
+        ("events late 2 2", {"detail": "late", "seconds": 2, "times": 2}),
+        ("take-over", {}),
+        ("withhold puback", {"detail": "PUBACK"}),
+        ("certificate expired", {"detail": "expired"}),
+        ("none", {}),
+    ],
+)
+async def test_faults(session: FakeSession, words: str, details: dict[str, object]) -> None:
+    """The words of a fault become the arguments of the service; without a number, it is once."""
+    await parsed(f"fault {words}", session).run()
+    assert session.faults == [(words.split(maxsplit=1)[0].lower(), details)]
+
+
+async def test_device_activity(session: FakeSession) -> None:
+    """What the device has done is shown as a block."""
+    await parsed("device-activity", session).run()
+    assert session.shown == [Block(blocks.DEVICE_ACTIVITY, {"connects": 1})]
 
 
 async def test_program(session: FakeSession) -> None:

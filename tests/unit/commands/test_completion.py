@@ -12,10 +12,20 @@ JOBS = {"Job1": "QUEUED", "Job2": "not known"}
 
 
 def test_help() -> None:
-    """The help lists every command with its summary, below the headings."""
-    lines = [line.split(maxsplit=1) for line in help_lines() if line.startswith("  ")]
-    assert lines == [[name, command.summary] for name, command in COMMANDS.items()]
-    assert set(PLANES) < set(help_lines())
+    """The help lists every command, those that need an option by that, on a small terminal."""
+    lines = help_lines()
+    listed = [line.split(maxsplit=1) for line in lines if line.startswith("  ")]
+    needing = [line for line in lines if line.startswith("  with ")]
+    assert listed[: -len(needing)] == [
+        [name, command.summary] for name, command in COMMANDS.items() if not command.requires
+    ]
+    assert needing == [
+        "  with --device: stop-device, start-device",
+        "  with --local: fault, device-activity, expect-device",
+    ]
+    assert set(PLANES) < set(lines)
+    assert len(lines) < 24
+    assert max(map(len, lines)) <= WIDTH
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -56,6 +66,10 @@ def test_help_of_a_command(name: str) -> None:
         ("create-job J f", ["file://"]),
         ("create-job J {", []),
         ("wait ", list(EVENTS)),
+        ("should wait ", list(EVENTS)),
+        ("should exp", ["expect", "expect-device"]),
+        ("fault ev", ["events twice", "events never", "events late", "events early"]),
+        ("expect-device requests at-", ["at-least", "at-most"]),
         ("update-job-execution Job1 in", ["IN_PROGRESS"]),
         ("update-job-execution Job1 FAILED ", [f'{{"{name}": ' for name in UPDATE_FIELDS]),
         ("update-job-execution Job1 FAILED {step", ['"stepTimeoutInMinutes": ']),

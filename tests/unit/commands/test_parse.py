@@ -51,6 +51,15 @@ def test_parse(line: str, name: str, arguments: list[object]) -> None:
     assert (call.command.name, call.arguments) == (name, arguments)
 
 
+@pytest.mark.parametrize(("begin", "optional"), [("", False), ("Should ", True)])
+def test_should(begin: str, *, optional: bool) -> None:
+    """A line that begins with ``should`` is the same command, whose failure is a warning."""
+    call = parse(f"{begin}expect J FAILED 1", SESSION)
+    assert call is not None
+    assert (call.optional, call.command.name) == (optional, "expect")
+    assert call.arguments == ["J", "FAILED", 1]
+
+
 @pytest.mark.parametrize("line", ["", " \t\r\n", "# a comment", "  #comment"])
 def test_nothing_to_do(line: str) -> None:
     """Blank lines and comments do nothing."""
@@ -85,6 +94,18 @@ def test_document_byte_for_byte(document: str) -> None:
         ("wait 1e3", "'1e3' is not a number of seconds"),
         ("wait 5 soon", "'soon' is not a number of seconds"),
         ("wait JobExecutionsChanged", "; did you mean JobExecutionsChangedEvent?"),
+        ("fault loose update", "'loose update' is not a fault; did you mean lose?"),
+        ("fault events often", "did you mean events"),
+        ("fault lose", "fault lose needs <operation>"),
+        ("fault lose all", "'all' is not one of the words: get, start-next, describe, update"),
+        ("fault silence", "fault silence needs <seconds>"),
+        ("fault lose get 2 3", "fault lose takes no further argument: '3'"),
+        ("fault lose get twice", "'twice' is not a whole number"),
+        ("fault disconnect busy", "'busy' is not a reason code of MQTT 5"),
+        ("expect-device conects at-most 1", "'conects' is not a fact: "),
+        ("expect-device connects at-most", "expect-device needs <n>"),
+        ("should", "unknown command 'should'"),
+        ("should frob", "unknown command 'frob'"),
     ],
 )
 def test_mistakes(line: str, message: str) -> None:
@@ -99,6 +120,8 @@ def test_mistakes(line: str, message: str) -> None:
         ("help me", "help lists all commands."),
         ("delete-job Job1 Job2", "usage: delete-job <jobId>"),
         ("wait x", "usage: wait <seconds | EventTitle> [timeout]"),
+        ("fault reject get", "usage: fault reject <operation> <code> [times]"),
+        ("fault events late", "usage: fault events late <seconds> [times]"),
         ("create-job J doc.json", "file://doc.json reads it from that file."),
         ('{"a": 1}', "put `create-job <jobId>` before it."),
         ("[1,\n2]", "put `create-job <jobId>` before it."),

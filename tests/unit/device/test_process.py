@@ -93,6 +93,19 @@ async def test_lines_and_end(devices: Devices) -> None:
     assert devices.lines == ["one", "two", "", "\\xffthreeü", "last"]
 
 
+async def test_ends(devices: Devices) -> None:
+    """An end that the device came to by itself is kept; a device that is killed has none."""
+    device = await devices.start("import sys; sys.exit(3)")
+    assert device.is_running
+    await devices.ended()
+    assert [end.how for end in device.ends] == ["exit status 3"]
+    assert not device.is_running
+    device = devices.make("sleep", "600")
+    await device.start()
+    await device.stop()
+    assert device.ends == []
+
+
 async def test_long_lines(devices: Devices) -> None:
     """A line without an end comes in pieces while it is being printed."""
     await devices.start(f"print('x' * {LINE_LIMIT + 5}, end=''); import time; time.sleep(600)")

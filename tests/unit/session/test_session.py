@@ -2,13 +2,21 @@
 
 import asyncio
 import gc
+import time
 
 import pytest
 
 from jobs_sandbox.core import blocks
 from jobs_sandbox.core.blocks import Block
-from jobs_sandbox.core.errors import Interrupted, Quit, Rejected, RequestFailed, UsageError
-from tests.unit.fakes import FakeRun, until
+from jobs_sandbox.core.errors import (
+    Interrupted,
+    Quit,
+    Rejected,
+    RequestFailed,
+    SandboxError,
+    UsageError,
+)
+from tests.unit.fakes import FakeRun, FakeService, until
 from tests.unit.session.conftest import FakeOutput
 
 PENDING = Block(blocks.GET_PENDING, {"queuedJobs": [{"jobId": "J"}], "inProgressJobs": []})
@@ -71,6 +79,49 @@ async def test_no_device(run: FakeRun) -> None:
     with pytest.raises(UsageError) as caught:
         await run.session.run("stop-device")
     assert "--device COMMAND" in caught.value.next_step
+
+
+# Faults
+
+
+async def test_faults(output: FakeOutput) -> None:
+    """A fault goes to the service; from then on, what the device does is counted anew."""
+    service = FakeService()
+    run = FakeRun(output, service=service)
+    service.log.append({"time": time.time(), "what": "connect"})
+    await run.session.run("expect-device connects at-least 1 0")
+    await run.session.run("fault reject get InternalError always")
+    [(kind, given)] = service.faults
+    assert (kind, given["detail"], given["code"], given["times"]) == (
+        "reject",
+        "get",
+        "InternalError",
+        None,
+    )
+    await run.session.run("expect-device connects at-most 0 0")
+    await run.session.run("device-activity")
+    [(_, block)] = output.shown
+    assert block.title == blocks.DEVICE_ACTIVITY
+    assert (block.body or {})["connects"] == 0
+
+
+async def test_a_warning(output: FakeOutput) -> None:
+    """A failure after ``should`` is a warning; without it, it is none."""
+    run = FakeRun(output, timeout=0, service=FakeService())
+    for line, is_warning in (("should expect-device get at-least 1", True), ("frob", False)):
+        with pytest.raises(SandboxError) as caught:
+            await run.session.run(line)
+        assert caught.value.is_warning is is_warning
+
+
+@pytest.mark.parametrize(
+    "line", ["fault none", "device-activity", "expect-device connects at-most 1 0"]
+)
+async def test_no_service(run: FakeRun, line: str) -> None:
+    """Without --local, the error says that it is needed."""
+    with pytest.raises(UsageError) as caught:
+        await run.session.run(line)
+    assert "--local" in caught.value.next_step
 
 
 # Failures

@@ -2,13 +2,15 @@
 
 import asyncio
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from jobs_sandbox.core import blocks
 from jobs_sandbox.core.blocks import Block
-from jobs_sandbox.core.errors import NotFound, RequestFailed, Unavailable
+from jobs_sandbox.core.errors import NotFound, RequestFailed, SandboxError, Unavailable
 from jobs_sandbox.session import waiting
+from jobs_sandbox.session.activity import Activity
 from tests.unit.fakes import TIMEOUT, FakeRun, until
 
 CHANGED = Block(blocks.CHANGED, {"jobs": {}})
@@ -62,6 +64,78 @@ async def test_why_no_event_came(run: FakeRun) -> None:
     asyncio.get_running_loop().call_soon(run.monitor.connection, "connected", "")
     assert "was down meanwhile" in await wait_in_vain(run)
     assert "iot:Receive" in await wait_in_vain(run)
+
+
+# The device
+
+
+def seen(*entries: dict[str, Any], connected: bool = True, unacknowledged: int = 0) -> Activity:
+    """What the service has seen, an entry a second."""
+    client = {
+        "client_id": "test-device",
+        "connected": connected,
+        "subscriptions": ["$aws/things/T/jobs/notify-next"],
+        "unacknowledged": unacknowledged,
+    }
+    log = [{"time": float(second), **entry} for second, entry in enumerate(entries, 1)]
+    return Activity({"clients": [client], "log": log})
+
+
+CONNECT = {"what": "connect"}
+
+
+def observations(*activities: Activity) -> waiting.Observe:
+    """What the service has seen, asked again and again; the last one stays."""
+    left = list(activities)
+
+    async def observe() -> Activity:
+        return left.pop(0) if len(left) > 1 else left[0]
+
+    return observe
+
+
+@pytest.fixture
+def observed_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`expect_device` asks again at once."""
+    monkeypatch.setattr(waiting, "_OBSERVE_AGAIN", 0)
+
+
+@pytest.mark.parametrize(("bound", "seconds"), [("at-least", 600), ("at-most", 0.05)])
+@pytest.mark.usefixtures("observed_often")
+async def test_a_bound_that_is_kept(bound: str, seconds: float) -> None:
+    """A lower bound is awaited and no longer; an upper one may be reached."""
+    observe = observations(seen(), seen(CONNECT), seen(CONNECT, CONNECT))
+    async with asyncio.timeout(TIMEOUT):
+        await waiting.expect_device(observe, "connects", bound, 2, seconds)
+
+
+@pytest.mark.parametrize(
+    ("bound", "seconds", "message"),
+    [
+        ("at-least", 0, "the device has 2 connects within 0 s, and at-least 3 is expected"),
+        ("at-most", 600, "the device has 2 connects within 600 s, and at-most 1 is expected"),
+    ],
+)
+@pytest.mark.usefixtures("observed_often")
+async def test_a_bound_that_is_not_kept(bound: str, seconds: float, message: str) -> None:
+    """A lower bound fails when the time is up, an upper one at once, with what the device did."""
+    observe = observations(seen(CONNECT, CONNECT, {"what": "end", "how": "SIGSEGV"}))
+    number = 3 if bound == "at-least" else 1
+    with pytest.raises(RequestFailed, match=message) as caught:
+        await waiting.expect_device(observe, "connects", bound, number, seconds)
+    assert "the device has ended: SIGSEGV" in caught.value.cause
+    assert "the last pauses between them: 1.0 s" in caught.value.cause
+
+
+@pytest.mark.usefixtures("observed_often")
+async def test_unacknowledged_messages() -> None:
+    """A message may be unacknowledged for a moment: the number counts when the time is up."""
+    observe = observations(seen(unacknowledged=1), seen())
+    await waiting.expect_device(observe, "unacknowledged", "at-most", 0, 0.05)
+    with pytest.raises(RequestFailed, match="1 unacknowledged within 0 s"):
+        await waiting.expect_device(
+            observations(seen(unacknowledged=1)), "unacknowledged", "at-most", 0, 0
+        )
 
 
 # Statuses
@@ -176,6 +250,65 @@ async def test_too_late(
     assert message in error.message
     assert cause in error.cause
     assert error.next_step
+
+
+UPDATE = {"operation": "update", "job_id": "J"}
+REJECTION = {"outcome": "rejected", "code": "VersionMismatch", "message": "no"}
+
+
+@pytest.mark.parametrize(
+    ("found", "activity", "cause"),
+    [
+        (QUEUED, Activity({"clients": [], "log": []}), "no device has connected"),
+        (QUEUED, seen(), "the device has not asked for executions"),
+        (QUEUED, seen(connected=False), "the device is not connected"),
+        (
+            QUEUED,
+            seen({"what": "request", "operation": "get"}),
+            "the device asked for executions ",
+        ),
+        (
+            QUEUED,
+            seen({"what": "refused", "action": "iot:Publish", "resource": "topic/x"}),
+            "the policy of the device does not allow iot:Publish on topic/x",
+        ),
+        (IN_PROGRESS, seen(), "the device has sent no update of it"),
+        (
+            IN_PROGRESS,
+            seen({"what": "request", "status": "SUCCEEDED"} | UPDATE),
+            "the last update of the device said SUCCEEDED, ",
+        ),
+        (
+            IN_PROGRESS,
+            seen({"what": "response"} | UPDATE | REJECTION),
+            "the last update of the device was rejected: VersionMismatch: no",
+        ),
+    ],
+)
+@pytest.mark.usefixtures("often")
+async def test_what_the_service_knows(
+    run: FakeRun, found: Block, activity: Activity, cause: str
+) -> None:
+    """With --local the cause is what the device did, and what it was refused."""
+    run.control.work = answers(found)
+    with pytest.raises(RequestFailed) as caught:
+        await waiting.expect(
+            run.monitor, run.control, "J", "FAILED", 600, observe=observations(activity)
+        )
+    assert cause in caught.value.cause
+    assert "rejected" not in caught.value.cause or "rejected" in cause
+
+
+async def test_a_service_that_has_ended(run: FakeRun) -> None:
+    """Without an answer of the service, the likely causes are named."""
+
+    async def observe() -> Activity:
+        raise SandboxError("the local AWS IoT does not answer")
+
+    run.control.work = answers(QUEUED)
+    with pytest.raises(RequestFailed) as caught:
+        await waiting.expect(run.monitor, run.control, "J", "FAILED", 0.05, observe=observe)
+    assert "no device has started it" in caught.value.cause
 
 
 async def test_no_answer(run: FakeRun) -> None:

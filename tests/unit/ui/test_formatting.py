@@ -121,6 +121,13 @@ def test_error() -> None:
     assert json.loads(error_json(SandboxError("it failed"), place)) == expected
 
 
+def test_warning() -> None:
+    """The failure of a line that began with ``should`` is called a warning."""
+    warning = SandboxError("it failed").replace(is_warning=True)
+    assert error_text(warning, {"line": 7}) == "line 7: warning: it failed\n"
+    assert json.loads(error_json(warning)) == {"type": "Warning", "message": "it failed"}
+
+
 def test_error_hides_users() -> None:
     """An error shows no user part of a URL, whatever it quotes."""
     url = "mqtts://user:pw@host:8883"

@@ -43,6 +43,13 @@ async def test_failures(run: FakeRun, screen: Screen) -> None:
     assert titles(await screen.stdout()) == ["Service Request Rejected", "Help"]
 
 
+async def test_warnings(run: FakeRun, screen: Screen) -> None:
+    """A failure after ``should`` is a warning, and the script succeeds."""
+    assert await script(run, screen, b"should stop-device\n")
+    assert (await screen.stderr()).startswith("line 1: warning: there is no device under test.\n")
+    assert not await script(run, screen, b"should frob\n")
+
+
 @pytest.mark.parametrize(
     ("text", "succeeds"), [(b"help\nexit\nfrob", True), (b"frob\nquit", False)]
 )

@@ -1,0 +1,203 @@
+"""What the embedded AWS IoT has seen of the device under test: counts, refusals, and its story."""
+
+import time
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+from jobs_sandbox.core.protocols import End
+
+_OPERATIONS = ("get", "start-next", "describe", "update")
+_ASKING = ("get", "start-next", "describe")
+# What the entries of the log have in common that a fact counts; other facts are operations.
+_FACTS = {
+    "connects": {"what": "connect"},
+    "subscribes": {"what": "subscribe"},
+    "requests": {"what": "request"},
+    "rejected": {"what": "response", "outcome": "rejected"},
+    "refused": {"what": "refused"},
+    "ends": {"what": "end"},
+}
+_LINES = {
+    "connect": "connects (MQTT {mqtt}, keep-alive {keep_alive} s)",
+    "connack": "gets CONNACK {code} (old session: {session_present})",
+    "disconnect": "is disconnected: {reason}; without PUBACK: {unacknowledged}",
+    "subscribe": "subscribes to {filter}: {code}",
+    "request": "asks: {operation} {job_id} {status}",
+    "response": "is answered: {operation} {job_id} {outcome} {code} {message}",
+    "event": "gets an event: {name}",
+    "refused": "is refused by its policy: {action} on {resource}",
+    "fault": "meets a fault: {kind} {detail}",
+    "end": "has ended: {how}",
+}
+_FIRST_REFUSAL = 128  # of the codes in a SUBACK
+_SHOWN = 20  # of the pauses and of the refusals in a block
+_PAUSES = 5  # in a sentence
+_FIRST_LINES, _LAST_LINES = 15, 25  # of a story
+
+Entry = dict[str, Any]
+
+
+class Activity:
+    """What the device has done since a point in time.
+
+    Args:
+        seen: what `core.protocols.Service.activity` returns.
+        ends: when and how the device has ended by itself.
+        since: in seconds since 1970; what happened earlier is left out.
+
+    """
+
+    def __init__(self, seen: dict[str, Any], ends: Sequence[End] = (), since: float = 0) -> None:
+        self._clients: list[dict[str, Any]] = seen["clients"]
+        log = [*seen["log"], *({"what": "end"} | end._asdict() for end in ends)]
+        log.sort(key=lambda entry: float(entry["time"]))
+        self._log: list[Entry] = [entry for entry in log if entry["time"] >= since]
+        self._since = since
+
+    def count(self, fact: str) -> int:
+        """How often a fact, one of `FACTS`, has happened; ``unacknowledged``: how many are now."""
+        if fact == "unacknowledged":
+            return sum(client["unacknowledged"] for client in self._clients)
+        return len(self._entries(fact))
+
+    def pauses(self, fact: str) -> list[float]:
+        """The seconds between those of a fact."""
+        times = [entry["time"] for entry in self._entries(fact)]
+        return [round(later - earlier, 2) for earlier, later in pairwise(times)]
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether the device is connected now."""
+        return any(client["connected"] for client in self._clients)
+
+    @property
+    def is_at_work(self) -> bool:
+        """Whether the device has subscribed to something, or has asked for something."""
+        return bool(self._entries("subscribes") or self._entries("requests"))
+
+    @property
+    def refusals(self) -> list[str]:
+        """What the policy of the device did not allow, each once, the last one last."""
+        refused = self._entries("refused")
+        found = (f"{entry['action']} on {entry['resource']}" for entry in refused)
+        return list(dict.fromkeys(found))
+
+    def body(self) -> dict[str, Any]:
+        """The body of a DeviceActivity block."""
+        filters = {name for client in self._clients for name in client["subscriptions"]}
+        rejected = Counter(str(entry.get("code")) for entry in self._entries("rejected"))
+        body: dict[str, Any] = {
+            name: self.count(name) for name in ("connects", "ends", "subscribes", "unacknowledged")
+        }
+        body |= {
+            "clientIds": [client["client_id"] for client in self._clients],
+            "connected": self.is_connected,
+            "pausesBetweenConnects": self.pauses("connects")[-_SHOWN:],
+            "refused": self.refusals[-_SHOWN:],
+            "rejected": dict(rejected),
+            "requests": {operation: self.count(operation) for operation in _OPERATIONS},
+            "subscriptions": sorted(filters),
+        }
+        return body | {"since": round(self._since)} if self._since else body
+
+    def obstacles(self, job_id: str = "") -> list[str]:
+        """What the device was refused: the last refusal of its policy, and a last rejection."""
+        facts = []
+        if refused := self.refusals:
+            facts.append(f"the policy of the device does not allow {refused[-1]}")
+        answers = [
+            entry
+            for entry in self._log
+            if entry["what"] == "response"
+            and (not job_id or entry.get("job_id") in (None, "$next", job_id))
+        ]
+        if answers and answers[-1]["outcome"] == "rejected":
+            last = answers[-1]
+            reason = f"{last.get('code')}: {last.get('message')}"
+            facts.append(f"the last {last['operation']} of the device was rejected: {reason}")
+        return facts
+
+    def explain(self, job_id: str, status: str) -> str:
+        """Why the execution of a job is still pending, as far as the service knows.
+
+        Args:
+            job_id: the job.
+            status: QUEUED or IN_PROGRESS.
+
+        """
+        if not self._clients:
+            return "no device has connected"
+        facts = self.obstacles(job_id)
+        if not self.is_connected:
+            facts.append("the device is not connected")
+        elif status == "QUEUED" and not self._is_notified:
+            facts.append("the device is subscribed to neither notify nor notify-next")
+        requests = self._entries("requests")
+        if status == "QUEUED":
+            facts.append(_last_question(requests))
+        else:
+            facts.append(_last_update([one for one in requests if one.get("job_id") == job_id]))
+        return "; ".join(facts)
+
+    def circumstances(self, fact: str) -> str:
+        """What may explain the number of a fact."""
+        facts = self.obstacles()
+        if not self.is_connected:
+            facts.append("the device is not connected")
+        if ends := self._entries("ends"):
+            facts.append(f"the device has ended: {ends[-1]['how']}")
+        if pauses := self.pauses(fact)[-_PAUSES:]:
+            facts.append(f"the last pauses between them: {', '.join(map(str, pauses))} s")
+        return "; ".join(facts)
+
+    def story(self) -> list[str]:
+        """What happened, a line each with the seconds since the first, in order of time."""
+        lines = [
+            f"{entry['time'] - self._log[0]['time']:6.1f} s  {_describe(entry)}"
+            for entry in self._log
+        ]
+        left_out = len(lines) - _FIRST_LINES - _LAST_LINES
+        if left_out > 0:
+            lines[_FIRST_LINES:-_LAST_LINES] = [f"          … {left_out} more"]
+        return lines
+
+    @property
+    def _is_notified(self) -> bool:
+        """Whether the device is subscribed to events of Jobs, perhaps by a wildcard."""
+        filters = [name for client in self._clients for name in client["subscriptions"]]
+        return any("/jobs/notify" in name or name.endswith(("#", "+")) for name in filters)
+
+    def _entries(self, fact: str) -> list[Entry]:
+        return [entry for entry in self._log if _is(entry, fact)]
+
+
+def _is(entry: Entry, fact: str) -> bool:
+    """Whether an entry of the log is one of those that a fact counts."""
+    pattern = _FACTS.get(fact, {"what": "request", "operation": fact})
+    if not pattern.items() <= entry.items():
+        return False
+    return fact != "subscribes" or bool(entry["code"] < _FIRST_REFUSAL)
+
+
+def _last_question(requests: list[Entry]) -> str:
+    asked = [entry for entry in requests if entry["operation"] in _ASKING]
+    if not asked:
+        return "the device has not asked for executions"
+    seconds = time.time() - asked[-1]["time"]
+    return f"the device asked for executions {seconds:.1f} s ago ({asked[-1]['operation']})"
+
+
+def _last_update(requests: list[Entry]) -> str:
+    updates = [entry for entry in requests if entry["operation"] == "update"]
+    if not updates:
+        return "the device has sent no update of it"
+    seconds = time.time() - updates[-1]["time"]
+    return f"the last update of the device said {updates[-1].get('status')}, {seconds:.1f} s ago"
+
+
+def _describe(entry: Entry) -> str:
+    """An entry of the log in words."""
+    text = _LINES[entry["what"]].format_map(defaultdict(str, entry))
+    return " ".join(text.split())
