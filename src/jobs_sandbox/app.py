@@ -5,6 +5,7 @@ import asyncio
 import importlib
 import os
 import sys
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack, suppress
 from typing import Any, cast
 
@@ -24,30 +25,40 @@ _GRACE = 2.0  # seconds, for a control plane that answers late, but with the rea
 _CLOSE_TIMEOUT = 2.0  # seconds, to write what is left when the program is told to end
 
 
-def run(options: argparse.Namespace) -> int:
-    """Run the program to its end; returns the exit status."""
+Work = Callable[[argparse.Namespace, Console, Signals], Awaitable[int]]
+"""What a run does between its start and its end; returns the exit status."""
+
+
+def run(options: argparse.Namespace, work: Work | None = None) -> int:
+    """Run the program to its end; returns the exit status.
+
+    Args:
+        options: of the command line.
+        work: in place of a session with commands from the prompt or a script.
+
+    """
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr] # they are files
     for stream in (sys.stdin, sys.stdout, sys.stderr):
         with suppress(OSError, ValueError):
             # Some parents, such as Node, leave pipes that refuse a write instead of waiting.
             os.set_blocking(stream.fileno(), True)
-    return asyncio.run(_main(options))
+    return asyncio.run(_main(options, work or _work))
 
 
-async def _main(options: argparse.Namespace) -> int:
+async def _main(options: argparse.Namespace, work: Work) -> int:
     task = cast("asyncio.Task[int]", asyncio.current_task())
     signals = Signals(task)
     console = Console(
         options.output,
         sys.stdout,
         sys.stderr,
-        colour=not os.environ.get("NO_COLOR") and not _is_dumb(),
+        colour=not os.environ.get("NO_COLOR") and not is_dumb(),
         on_closed=task.cancel,
     )
     status = OK
     try:
-        status = await _work(options, console, signals)
+        status = await work(options, console, signals)
         await console.close()
     except asyncio.CancelledError:  # by a signal, or because stdout cannot be written
         await console.close(_CLOSE_TIMEOUT)
@@ -60,7 +71,7 @@ async def _main(options: argparse.Namespace) -> int:
 async def _work(options: argparse.Namespace, console: Console, signals: Signals) -> int:
     async with AsyncExitStack() as stack:
         try:
-            session = await _start(options, console, signals, stack)
+            session = await start_session(options, console, signals, stack)
         except StartError as error:
             console.error(error)
             return FAILED
@@ -71,7 +82,7 @@ async def _work(options: argparse.Namespace, console: Console, signals: Signals)
                 )
             succeeded = await run_script(session, console, read_lines(sys.stdin.buffer))
             return OK if succeeded else FAILED
-        if _is_dumb():
+        if is_dumb():
             await _run_dumb(session, console, signals)
         else:
             await _run_prompt(session, console, signals)
@@ -98,12 +109,12 @@ async def _run_dumb(session: Session, console: Console, signals: Signals) -> Non
         await run_script(session, console, read_lines(sys.stdin.buffer), PROMPT)
 
 
-def _is_dumb() -> bool:
+def is_dumb() -> bool:
     """Whether the terminal can only print lines."""
     return os.environ.get("TERM", "").lower() in ("dumb", "unknown")
 
 
-async def _start(
+async def start_session(
     options: argparse.Namespace, console: Console, signals: Signals, stack: AsyncExitStack
 ) -> Session:
     """Ensure the thing, connect, open both streams, start the device.

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 SHORTEST, LONGEST = 0.1, 3600  # seconds, for --timeout
 DEFAULT_THING = "SandboxThing"
+# Seconds. A check must not fail because the machine is busy.
+_TIMEOUT, _CHECK_TIMEOUT = 5, 10
 _CLIENT_ID_BYTES = 128
 _LAST_PORT = 65535
 _AWS_ENDPOINT = re.compile(r"\.iot\.([a-z0-9-]+)\.amazonaws\.com")
@@ -26,7 +28,8 @@ _NOT_IN_CLIENT_ID = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 _USAGE = """\
 jobs-sandbox <endpoint> <cert> <key> <region> <thing> [options]
-       jobs-sandbox --local [thing] [options]"""
+       jobs-sandbox --local [thing] [options]
+       jobs-sandbox --check COMMAND [scenario ...] [options]"""
 _EPILOG = """\
 Commands are typed at the prompt, or come from standard input, one a line;
 `help` lists them.
@@ -61,7 +64,10 @@ def _run(arguments: list[str]) -> int:
         _complain(f"jobs-sandbox: the output cannot be written: {error.strerror}\n")
         return FAILED
 
-    from jobs_sandbox.app import run
+    if options.check is not None:
+        from jobs_sandbox.check.runner import run
+    else:
+        from jobs_sandbox.app import run
 
     return run(options)
 
@@ -149,16 +155,15 @@ def _add_options(add: Callable[..., object]) -> None:
     add(
         "--timeout",
         type=_seconds,
-        default=5,
         metavar="SECONDS",
-        help="how long connecting and each request may take (default: 5)",
+        help="how long connecting and each request may take (default: 5; with --check: 10)",
     )
     add(
         "--policy",
         type=os.path.expanduser,
         metavar="FILE",
-        help="with --local: enforce this device policy instead of the shipped one; with --device, "
-        "on the device alone",
+        help="with --local: enforce this device policy instead of the shipped one; with --device "
+        "or --check, on the device alone",
     )
     add(
         "--device",
@@ -166,6 +171,19 @@ def _add_options(add: Callable[..., object]) -> None:
         metavar="COMMAND",
         help="start COMMAND as the device, with the connection in its environment (IOT_...)",
     )
+    add(
+        "--check",
+        nargs="?",
+        const=[],
+        type=_command,
+        metavar="COMMAND",
+        help="judge COMMAND, a device, by the scenarios that are named, or by all but the slow "
+        "ones; a name that ends with .jobs is a file",
+    )
+    add("--all", action="store_true", help="with --check: the slow scenarios, too")
+    add("--list", action="store_true", help="with --check: list the scenarios, and run none")
+    add("--junit", metavar="FILE", help="with --check: write the results to FILE as JUnit XML")
+    add("--log", metavar="DIR", help="with --check: write a transcript of each scenario to DIR")
     add(
         "--output",
         choices=("text", "json"),
@@ -184,7 +202,14 @@ def _columns() -> int:
 
 def _check(options: argparse.Namespace, error: Callable[[str], NoReturn]) -> None:
     """Check what argparse cannot: combinations, and the names of things and clients."""
-    if options.local is None:
+    if options.check is None:
+        for name in ("all", "list", "junit", "log"):
+            if getattr(options, name):
+                error(f"--{name} goes with --check")
+    if options.check is not None:
+        _check_check(options, error)
+        thing = DEFAULT_THING
+    elif options.local is None:
         _check_account(options, error)
         thing = options.arguments[-1]
     else:
@@ -192,6 +217,8 @@ def _check(options: argparse.Namespace, error: Callable[[str], NoReturn]) -> Non
         thing = options.local
     if not is_thing_name(thing):
         error(f"{thing!r} is not a thing name: 1 to 128 letters, digits, :, _ and -")
+    if options.timeout is None:
+        options.timeout = _TIMEOUT if options.check is None else _CHECK_TIMEOUT
     client_id = options.client_id
     if client_id is not None and (
         _NOT_IN_CLIENT_ID.search(client_id) or not 1 <= len(client_id.encode()) <= _CLIENT_ID_BYTES
@@ -227,6 +254,18 @@ def _check_local(options: argparse.Namespace, error: Callable[[str], NoReturn]) 
             "with --local a client id begins with test-: the shipped policy allows no other; "
             "name your own with --policy, without --device"
         )
+
+
+def _check_check(options: argparse.Namespace, error: Callable[[str], NoReturn]) -> None:
+    """Check the options of ``--check``, and complete them by those of a session with a device."""
+    brought = ("local", "device", "client_id", "port", "ca_file", "profile", "endpoint_url")
+    for name in brought:
+        if getattr(options, name) is not None:
+            error(f"--check brings its own --{name.replace('_', '-')}")
+    if not options.check and not options.list:
+        error("--check needs the command of a device, or --list")
+    options.local = DEFAULT_THING
+    options.device = options.check
 
 
 def _port(text: str) -> int:

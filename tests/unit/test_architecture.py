@@ -13,6 +13,7 @@ MODULES = sorted(SOURCE.rglob("*.py"))
 LAYERS = [
     {"__main__"},
     {"cli"},
+    {"check"},
     {"app"},
     {"signals", "ui"},
     {"session"},

@@ -32,7 +32,7 @@ def exits(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 def test_defaults() -> None:
     """The five arguments suffice."""
     options = vars(parse(FIVE))
-    given = {name: value for name, value in options.items() if value is not None}
+    given = {name: value for name, value in options.items() if value not in (None, False)}
     assert given == {"arguments": FIVE, "timeout": 5, "output": "text"}
 
 
@@ -44,6 +44,10 @@ def test_defaults() -> None:
         ([*FIVE, "--client_id", "ü" * 64], "client_id", "ü" * 64),
         ([*FIVE[:4], "--timeout", "0.1", "Thing"], "timeout", 0.1),
         (["--local", "--device", "python 'my device.py'"], "device", ["python", "my device.py"]),
+        (["--check", "./device -v", "order-of-three"], "device", ["./device", "-v"]),
+        (["--check", "./device", "order-of-three"], "arguments", ["order-of-three"]),
+        (["--check", "./device"], "timeout", 10),
+        (["--check", "--list"], "list", True),
     ],
 )
 def test_right_usage(arguments: list[str], name: str, value: object) -> None:
@@ -66,6 +70,9 @@ def test_home(monkeypatch: pytest.MonkeyPatch) -> None:
         (["--local", "Lamp", "more"], "--local takes a thing name at most, not 'more'"),
         (["--local", "--port", "1"], "--local brings its own --port"),
         (["--local", "--client-id", "mine"], "with --local a client id begins with test-"),
+        (["--check"], "--check needs the command of a device, or --list"),
+        (["--check", "x", "--port", "1"], "--check brings its own --port"),
+        (["--local", "--junit", "x"], "--junit goes with --check"),
         (["", *FIVE[1:]], "an argument is empty: perhaps a shell variable that is not set"),
         (["a1.iot.eu-west-1.amazonaws.com", *FIVE[1:]], "the endpoint is in eu-west-1, but the"),
         ([*FIVE, "--port", "65536"], "'65536' is not a port: 1 to 65535"),

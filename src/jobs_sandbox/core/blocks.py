@@ -24,6 +24,7 @@ EVENTS = (CHANGED, NEXT_CHANGED)
 CONNECTION = "Connection"
 DIAGNOSIS = "Diagnosis"
 DEVICE_ACTIVITY = "DeviceActivity"
+SCENARIO = "Scenario"
 HELP = "Help"
 
 TOPICS = {

@@ -92,8 +92,8 @@ class Device(Protocol):
     """The process of the device under test."""
 
     @property
-    def is_running(self) -> bool:
-        """Whether it has been started and has not ended since."""
+    def has_ended(self) -> bool:
+        """Whether it has ended by itself, and has not been started again."""
 
     @property
     def ends(self) -> Sequence[End]:

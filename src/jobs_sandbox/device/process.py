@@ -96,9 +96,9 @@ class DeviceProcess:
         self._following: asyncio.Task[None] | None = None
 
     @property
-    def is_running(self) -> bool:
-        """Whether it has been started and has not ended since."""
-        return self._running() is not None
+    def has_ended(self) -> bool:
+        """Whether it has ended by itself, and has not been started again."""
+        return self._process is not None and self._running() is None and not self._stopped
 
     async def start(self) -> None:
         """Start it.

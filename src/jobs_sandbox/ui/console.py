@@ -96,6 +96,10 @@ class Console:
         """Repeat a typed line, above the blocks that belong to it."""
         self._enqueue(self._stdout, escape_lines(line) + "\n")
 
+    def line(self, text: str, block: Block) -> None:
+        """Show text or, as JSON, the block that says the same."""
+        self._enqueue(self._stdout, block_json(block) if self._json else escape_lines(text) + "\n")
+
     def prompt(self, text: str) -> None:
         """Show a prompt, without a line end."""
         self._enqueue(self._stdout, text)

@@ -12,7 +12,7 @@ from tests.unit.fakes import SETTINGS, Calls, FakeControl, FakeData
 class FakeDevice:
     """A device under test; ``calls`` keeps what was done to it."""
 
-    is_running = True
+    has_ended = False
     ends: Sequence[End] = ()
 
     def __init__(self) -> None:

@@ -96,14 +96,14 @@ async def test_lines_and_end(devices: Devices) -> None:
 async def test_ends(devices: Devices) -> None:
     """An end that the device came to by itself is kept; a device that is killed has none."""
     device = await devices.start("import sys; sys.exit(3)")
-    assert device.is_running
+    assert not device.has_ended
     await devices.ended()
     assert [end.how for end in device.ends] == ["exit status 3"]
-    assert not device.is_running
+    await until(lambda: device.has_ended)
     device = devices.make("sleep", "600")
     await device.start()
     await device.stop()
-    assert device.ends == []
+    assert (device.ends, device.has_ended) == ([], False)
 
 
 async def test_long_lines(devices: Devices) -> None:

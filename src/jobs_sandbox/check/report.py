@@ -1,0 +1,185 @@
+"""What came of the scenarios, for people, for programs, and for CI systems."""
+
+import shlex
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from xml.etree import ElementTree as ET
+
+from jobs_sandbox.check.scenarios import Line, Scenario
+from jobs_sandbox.core.errors import SandboxError
+from jobs_sandbox.core.text import escape, escape_lines
+from jobs_sandbox.ui.formatting import error_text
+
+_PASSED, _WARNING, _FAILED = "passed", "warning", "FAILED"
+
+
+class Problem(SandboxError):
+    """A line of a scenario that failed; a warning if it began with ``should``."""
+
+    def __init__(self, line: Line, error: SandboxError) -> None:
+        super().__init__(error.message, cause=error.cause, next_step=error.next_step)
+        self.is_warning = error.is_warning
+        self.line = line
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came of a scenario.
+
+    Attributes:
+        scenario: the scenario.
+        seconds: how long it took.
+        problems: the lines that failed: warnings, and at last what ended it, if it failed.
+        story: what the device did, as AWS IoT saw it, a line each.
+        output: the last lines that the device printed.
+        alone: it failed beside another scenario, and not when it ran alone.
+
+    """
+
+    scenario: Scenario
+    seconds: float
+    problems: Sequence[Problem]
+    story: Sequence[str]
+    output: Sequence[str]
+    alone: bool = False
+
+    @property
+    def outcome(self) -> str:
+        """``passed``, ``warning`` or ``FAILED``."""
+        if not self.problems:
+            return _PASSED
+        return _WARNING if self.problems[-1].is_warning else _FAILED
+
+    @property
+    def failed(self) -> bool:
+        """Whether the device did not do what it must."""
+        return self.outcome == _FAILED
+
+
+def result_text(result: Result) -> str:
+    """A line and, if there are problems, what a developer needs to find their causes."""
+    scenario = result.scenario
+    alone = " (alone; it had failed beside another one)" if result.alone else ""
+    lines = [f"{result.outcome:<7}  {scenario.name}  {result.seconds:.1f} s{alone}"]
+    if result.problems:
+        lines += ["", f"    {scenario.must}", *(f"    {text}" for text in scenario.why), ""]
+    for problem in result.problems:
+        lines.append(f"    {error_text(problem, {'line': problem.line.number}).splitlines()[0]}")
+        lines.append(f"      {problem.line.text}")
+        lines += [f"    {text}" for text in error_text(problem).splitlines()[1:]]
+    if result.failed:
+        lines += ["", *details(result.story, result.output)]
+    if result.problems:
+        lines.append("")
+    return escape_lines("\n".join(lines))
+
+
+def details(story: Sequence[str], output: Sequence[str]) -> list[str]:
+    """What the device did and printed."""
+    did = story or ["nothing: it did not connect"]
+    printed = output or ["nothing"]
+    return [
+        "    What the device did, as AWS IoT saw it:",
+        *(f"      {text}" for text in did),
+        "    The last lines that it printed:",
+        *(f"      {text}" for text in printed),
+    ]
+
+
+def result_body(result: Result) -> dict[str, Any]:
+    """The body of a Scenario block, for programs."""
+    body: dict[str, Any] = {
+        "name": result.scenario.name,
+        "group": result.scenario.group,
+        "must": result.scenario.must,
+        "outcome": result.outcome.lower(),
+        "seconds": round(result.seconds, 1),
+        "alone": result.alone,
+        "problems": [
+            {
+                "line": problem.line.number,
+                "command": problem.line.text,
+                "message": problem.message,
+                "cause": problem.cause,
+                "next": problem.next_step,
+            }
+            for problem in result.problems
+        ],
+    }
+    if result.failed:
+        body |= {
+            "why": list(result.scenario.why),
+            "activity": list(result.story),
+            "output": list(result.output),
+        }
+    return body
+
+
+def summary(
+    results: Sequence[Result], left_out: int, seconds: float, command: Sequence[str]
+) -> list[str]:
+    """How many scenarios passed, and how to see more of the first one that failed.
+
+    Args:
+        results: of the scenarios that have ended.
+        left_out: how many have not.
+        seconds: how long it took.
+        command: of the device.
+
+    """
+    counts = Counter(result.outcome for result in results)
+    parts = [f"{counts[_PASSED] + counts[_WARNING]} passed"]
+    if counts[_WARNING]:
+        parts.append(f"{counts[_WARNING]} of them with a warning")
+    parts.append(f"{counts[_FAILED]} failed")
+    if left_out:
+        parts.append(f"{left_out} not finished")
+    lines = [f"{', '.join(parts)} in {seconds:.0f} s"]
+    if any(result.alone for result in results):
+        lines.append("two devices side by side were in each other's way: a file, a lock, a port?")
+    failed = [result.scenario for result in results if result.failed]
+    if failed:
+        device, path = shlex.quote(shlex.join(command)), shlex.quote(str(failed[0].path))
+        lines.append("to see everything that happens in one of them:")
+        lines.append(f"  jobs-sandbox --local --device {device} < {path}")
+    return lines
+
+
+def junit(results: Sequence[Result], failure: str) -> bytes:
+    """The results as JUnit XML.
+
+    Args:
+        results: of the scenarios.
+        failure: why no scenario could be run, or ``""``.
+
+    """
+    suite = ET.Element("testsuite", name="jobs-sandbox --check")
+    if failure:
+        case = ET.SubElement(suite, "testcase", classname="start", name="start", time="0")
+        _add(case, "failure", failure)
+    for result in results:
+        case = ET.SubElement(
+            suite,
+            "testcase",
+            classname=result.scenario.group,
+            name=result.scenario.name,
+            time=f"{result.seconds:.1f}",
+        )
+        if result.failed:
+            _add(case, "failure", result_text(result), result.problems[-1].message)
+        elif result.problems:
+            ET.SubElement(case, "system-out").text = result_text(result)
+    failures = sum(result.failed for result in results) + bool(failure)
+    suite.set("tests", str(len(suite)))
+    suite.set("failures", str(failures))
+    suite.set("errors", "0")
+    suite.set("time", f"{sum(result.seconds for result in results):.1f}")
+    text: bytes = ET.tostring(suite, encoding="utf-8", xml_declaration=True)
+    return text + b"\n"
+
+
+def _add(case: ET.Element, name: str, text: str, message: str = "") -> None:
+    message = message or text.splitlines()[0]
+    ET.SubElement(case, name, message=escape(message)).text = escape_lines(text)

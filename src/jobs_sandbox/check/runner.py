@@ -1,0 +1,304 @@
+"""Run the scenarios against a device, some at a time, and report what came of each."""
+
+import argparse
+import asyncio
+import os
+import sys
+import time
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import TextIO
+
+from jobs_sandbox import app
+from jobs_sandbox.check.report import (
+    Problem,
+    Result,
+    details,
+    junit,
+    result_body,
+    result_text,
+    summary,
+)
+from jobs_sandbox.check.scenarios import Line, Scenario, choose
+from jobs_sandbox.core import blocks
+from jobs_sandbox.core.blocks import Block
+from jobs_sandbox.core.errors import Quit, RequestFailed, SandboxError, UsageError
+from jobs_sandbox.core.exit_status import FAILED, OK, USAGE_ERROR
+from jobs_sandbox.session.activity import Activity
+from jobs_sandbox.session.session import Session
+from jobs_sandbox.signals import Signals
+from jobs_sandbox.ui.console import Console
+
+AT_A_TIME = 2
+"""Scenarios that run side by side: they mostly wait."""
+
+LAST_LINES = 10
+"""Of the device's output, in a report."""
+
+_LOOK_AGAIN = 0.25  # seconds
+# A device may end just after its last report; so long a line may still succeed.
+_GRACE = 1.5  # seconds
+_POWER = ("stop-device", "start-device")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Judge a device; returns the exit status."""
+    return app.run(options, _check)
+
+
+async def _check(options: argparse.Namespace, console: Console, signals: Signals) -> int:
+    try:
+        scenarios = choose(options.arguments, everything=options.all or options.list)
+        if options.list:
+            _list(scenarios, console)
+            return OK
+        _try_to_write(options)
+    except UsageError as error:
+        console.error(error)
+        return USAGE_ERROR
+    check = Check(options, console, signals, scenarios)
+    async with AsyncExitStack() as stack:
+        if sys.stdout.isatty() and options.output == "text" and not app.is_dumb():
+            from jobs_sandbox.ui.progress import progress_line  # only a terminal needs it
+
+            await stack.enter_async_context(progress_line(console, check.progress))
+        return await check.run()
+
+
+def _list(scenarios: list[Scenario], console: Console) -> None:
+    width = max(len(scenario.name) for scenario in scenarios)
+    for scenario in scenarios:
+        names = ("name", "group", "must", "slow")
+        body = {name: getattr(scenario, name) for name in names}
+        slow = " (slow: when named, or with --all)" if scenario.slow else ""
+        text = f"{scenario.name:<{width}}  {scenario.must}{slow}"
+        console.line(text, Block(blocks.SCENARIO, body))
+
+
+def _try_to_write(options: argparse.Namespace) -> None:
+    """Open the files of the options before anything starts; raises `UsageError`."""
+    try:
+        if options.log:
+            Path(options.log).mkdir(parents=True, exist_ok=True)
+        if options.junit:
+            Path(options.junit).open("ab").close()
+    except OSError as error:
+        raise UsageError(
+            f"{error.filename} cannot be written: {error.strerror}.",
+            next_step="check the path after --junit or --log.",
+        ) from error
+
+
+class _Transcript(Console):
+    """Writes everything that happens in a session to one file, and keeps what a device printed."""
+
+    def __init__(self, file: TextIO) -> None:
+        super().__init__("text", file, file, colour=False, on_closed=lambda: None)
+        self.output: deque[str] = deque(maxlen=LAST_LINES)
+
+    def device(self, line: str) -> None:
+        self.output.append(line)
+        super().device(line)
+
+
+class Check:
+    """One run of scenarios against a device.
+
+    Args:
+        options: of the command line.
+        console: where results are shown.
+        signals: kill the devices when a second one comes.
+        scenarios: what to run.
+
+    """
+
+    def __init__(
+        self,
+        options: argparse.Namespace,
+        console: Console,
+        signals: Signals,
+        scenarios: list[Scenario],
+    ) -> None:
+        self._options = options
+        self._console = console
+        self._signals = signals
+        self._scenarios = scenarios
+        self._results: list[Result] = []
+        # By the name of each scenario that runs, what it is waiting for.
+        self._running: dict[str, str] = {}
+        self._began = time.monotonic()
+
+    def progress(self) -> str:
+        """One line on what is going on."""
+        waiting = "; ".join(f"{name}: {what}" for name, what in self._running.items())
+        return f"{len(self._results)} of {len(self._scenarios)} done.  {waiting}"
+
+    async def run(self) -> int:
+        """Run everything, and show the results as they come; returns the exit status."""
+        failure = ""
+        try:
+            failure = await self._first_questions()
+            if not failure:
+                await self._run_scenarios()
+        finally:
+            self._running.clear()
+            self._end(failure)
+        return FAILED if failure or any(result.failed for result in self._results) else OK
+
+    def _end(self, failure: str) -> None:
+        """Show the summary and write the report, also of a run that was interrupted."""
+        if not failure and self._options.output == "text":
+            seconds = time.monotonic() - self._began
+            left_out = len(self._scenarios) - len(self._results)
+            lines = summary(self._results, left_out, seconds, self._options.device)
+            for line in lines:
+                self._console.echo(line)
+        if self._options.junit:
+            try:
+                Path(self._options.junit).write_bytes(junit(self._results, failure))
+            except OSError as error:
+                self._console.warning(f"the report cannot be written: {error}")
+
+    async def _run_scenarios(self) -> None:
+        """Run some side by side, and those that failed again, each alone.
+
+        Two devices on one machine may be in each other's way: by a file, a lock or a port.
+        """
+        waiting = iter(self._scenarios)
+        failed: list[Scenario] = []
+
+        async def work() -> None:
+            for scenario in waiting:
+                result = await self._run_scenario(scenario)
+                if result.failed and len(self._scenarios) > 1:
+                    failed.append(scenario)
+                else:
+                    self._show(result)
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(AT_A_TIME):
+                group.create_task(work())
+        for scenario in failed:
+            result = await self._run_scenario(scenario)
+            self._show(result if result.failed else replace(result, alone=True))
+
+    def _show(self, result: Result) -> None:
+        self._results.append(result)
+        self._console.line(result_text(result), Block(blocks.SCENARIO, result_body(result)))
+
+    @asynccontextmanager
+    async def _transcript(self, name: str) -> AsyncIterator[_Transcript]:
+        path = Path(self._options.log) / f"{name}.log" if self._options.log else Path(os.devnull)
+        with path.open("w", encoding="utf-8") as file:
+            transcript = _Transcript(file)
+            try:
+                yield transcript
+            finally:
+                await transcript.close()
+
+    # The cheap questions
+
+    async def _first_questions(self) -> str:
+        """Whether the device starts, connects and asks for something: why not, or ``""``."""
+        self._running["start"] = "the device starts, connects and subscribes"
+        async with self._transcript("start") as transcript, AsyncExitStack() as stack:
+            try:
+                session = await app.start_session(self._options, transcript, self._signals, stack)
+                activity, error = await _first_steps(session)
+            except SandboxError as failure:
+                activity, error = None, failure
+        del self._running["start"]
+        if error is None:
+            return ""
+        self._console.error(error)
+        if activity is not None and self._options.output == "text":
+            for line in details(activity.story(), list(transcript.output)):
+                self._console.echo(line)
+        return error.message
+
+    # A scenario
+
+    async def _run_scenario(self, scenario: Scenario) -> Result:
+        began = time.monotonic()
+        problems: list[Problem] = []
+        story: list[str] = []
+        line = scenario.lines[0] if scenario.lines else Line(1, "")
+        self._running[scenario.name] = "start"
+        async with self._transcript(scenario.name) as transcript, AsyncExitStack() as stack:
+            try:
+                session = await app.start_session(self._options, transcript, self._signals, stack)
+                for line in scenario.lines:
+                    self._running[scenario.name] = line.text
+                    transcript.echo(f"> {line.text}")
+                    try:
+                        await _run_line(session, line, scenario)
+                    except SandboxError as error:
+                        transcript.error(error, line=line.number)
+                        problems.append(Problem(line, error))
+                        if not error.is_warning:
+                            break
+                with suppress(SandboxError):
+                    story = (await session.activity()).story()
+            except Quit:
+                pass
+            except SandboxError as error:
+                problems.append(Problem(line, error))
+        del self._running[scenario.name]
+        seconds = time.monotonic() - began
+        return Result(scenario, seconds, problems, story, list(transcript.output))
+
+
+async def _first_steps(session: Session) -> tuple[Activity, SandboxError | None]:
+    """Wait for the device's first steps; what it did, and why they did not come."""
+    seconds = session.settings.timeout
+    end = time.monotonic() + seconds
+    while True:
+        activity = await session.activity()
+        if activity.is_at_work:
+            return activity, None
+        if session.device.has_ended:
+            return activity, _ended(session, activity)
+        if time.monotonic() >= end:
+            break
+        await asyncio.sleep(_LOOK_AGAIN)
+    if activity.is_connected:
+        message = f"the device neither subscribes nor asks for jobs within {seconds:g} s"
+        next_step = "a device subscribes to notify-next, and asks for what is pending."
+    else:
+        message = f"the device does not connect within {seconds:g} s"
+        next_step = (
+            "the device must use IOT_ENDPOINT, IOT_PORT, IOT_CA_FILE, IOT_CERT and IOT_KEY, and "
+            "IOT_CLIENT_ID or IOT_THING as its client id."
+        )
+    cause = "; ".join(activity.obstacles()) or "it hangs, or a TLS handshake fails"
+    return activity, SandboxError(message, cause=cause, next_step=next_step)
+
+
+async def _run_line(session: Session, line: Line, scenario: Scenario) -> None:
+    """Run a line; a device that has ended, and is not started again later, ends it."""
+    commands = [each.text.split()[0] for each in scenario.lines if each.number >= line.number]
+    starts_again = next((name for name in commands if name in _POWER), "") == "start-device"
+    task = asyncio.create_task(session.run(line.text))
+    try:
+        while not task.done():
+            await asyncio.wait({task}, timeout=_LOOK_AGAIN)
+            if session.device.has_ended and not starts_again:
+                await asyncio.wait({task}, timeout=_GRACE)
+                break
+    finally:
+        task.cancel()
+    if not task.done():
+        raise _ended(session, await session.activity())
+    await task
+
+
+def _ended(session: Session, activity: Activity) -> RequestFailed:
+    how = session.device.ends[-1].how
+    return RequestFailed(
+        f"the device has ended by itself: {how}",
+        cause="; ".join(activity.obstacles()),
+        next_step="see what it printed last.",
+    )
