@@ -5,7 +5,7 @@ import asyncio
 import importlib
 import os
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, suppress
 from typing import Any, cast
 
@@ -117,7 +117,13 @@ def is_dumb() -> bool:
 async def start_session(
     options: argparse.Namespace, console: Console, signals: Signals, stack: AsyncExitStack
 ) -> Session:
-    """Ensure the thing, connect, open both streams, start the device.
+    """Start what the options of a command line ask for.
+
+    Args:
+        options: of the command line.
+        console: shows everything that happens.
+        signals: a second one kills the device.
+        stack: closes everything.
 
     Raises:
         StartError: with the cause.
@@ -128,6 +134,39 @@ async def start_session(
         settings = _account_settings(options)
     else:
         local, settings = await _start_local(options, console, stack)
+    return await open_session(
+        settings,
+        console,
+        stack,
+        service=local,
+        device_command=options.device,
+        before_exit=signals.before_exit,
+    )
+
+
+async def open_session(
+    settings: Settings,
+    console: Console,
+    stack: AsyncExitStack,
+    *,
+    service: Service | None,
+    device_command: Sequence[str] | None,
+    before_exit: Callable[[Callable[[], object]], object],
+) -> Session:
+    """Ensure the thing, connect, open both streams, start the device.
+
+    Args:
+        settings: of the run.
+        console: shows everything that happens.
+        stack: closes everything.
+        service: the embedded AWS IoT, if it runs there.
+        device_command: starts the device under test, if there is one.
+        before_exit: gets a function that kills the device.
+
+    Raises:
+        StartError: with the cause.
+
+    """
     await _load_sdks()
     from jobs_sandbox.data_plane.client import DataPlane
 
@@ -137,16 +176,16 @@ async def start_session(
     control = await _ensure_thing(settings, console, stack)
     data = await stack.enter_async_context(connection)
     device = None
-    if options.device:
+    if device_command:
         device = DeviceProcess(
-            command=options.device,
+            command=device_command,
             environment=device_environment(settings),
             on_line=console.device,
             flush=console.flush,
             on_end=lambda how: console.notice(f"the device has ended: {how}"),
         )
         stack.push_async_callback(device.close)
-        signals.before_exit(device.kill)
+        before_exit(device.kill)
     console.notice(f"connected to {settings.endpoint}:{settings.port}; type help")
     if device:
         await device.start()
@@ -157,7 +196,7 @@ async def start_session(
         control=control,
         data=data,
         device=device,
-        service=local,
+        service=service,
     )
 
 
@@ -245,26 +284,31 @@ async def _start_local(
     await in_thread(local.wait_ready)
     watching = asyncio.create_task(_watch(local, console))
     stack.callback(watching.cancel)
-    settings = Settings(
-        endpoint=local.endpoint,
-        cert=local.cert,
-        key=local.key,
-        region=local.region,
-        thing=local.thing,
-        client_id=options.client_id or new_client_id(),
-        port=local.port,
-        ca_file=local.ca_file,
-        endpoint_url=local.endpoint_url,
-        timeout=options.timeout,
-        environment=local.environment,
-        device_cert=local.device_cert,
-        device_key=local.device_key,
-    )
+    settings = local_settings(local, options.client_id or new_client_id(), options.timeout)
     console.notice(
         "A local AWS IoT runs; to join it from another terminal: `connection`.",
         **connection_fields(settings),
     )
     return local, settings
+
+
+def local_settings(local: Any, client_id: str, seconds: float) -> Settings:
+    """The settings of a run against an embedded AWS IoT; a request may take so many seconds."""
+    return Settings(
+        endpoint=local.endpoint,
+        cert=local.cert,
+        key=local.key,
+        region=local.region,
+        thing=local.thing,
+        client_id=client_id,
+        port=local.port,
+        ca_file=local.ca_file,
+        endpoint_url=local.endpoint_url,
+        timeout=seconds,
+        environment=local.environment,
+        device_cert=local.device_cert,
+        device_key=local.device_key,
+    )
 
 
 async def _watch(local: Any, console: Console) -> None:

@@ -58,15 +58,44 @@ def test_the_script(tmp_path: Path, handler: str, patience: int, verdict: str) -
     assert verdict in ended.stdout
 
 
+def pytest_with_fixtures(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    """Run pytest with the files of the page."""
+    conftest, test = [fence.text for fence in fences("From pytest") if fence.language == "python"]
+    (folder / "conftest.py").write_text(conftest)
+    (folder / "test_device.py").write_text(test)
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments]
+    return run(command, cwd=folder, env=environment({"PYTEST_ADDOPTS": ""}))
+
+
 def test_from_pytest(tmp_path: Path) -> None:
-    """The README's fixture for pytest runs the device, and ends it."""
-    [text] = [fence.text for fence in fences("From pytest") if fence.language == "python"]
-    (tmp_path / "test_device.py").write_text(text)
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_device.py"]
-    env = environment({"DEVICE": device(tmp_path, "cat"), "PYTEST_ADDOPTS": ""})
-    ended = run(command, cwd=tmp_path, env=env)
-    assert "1 passed" in ended.stdout
+    """The page's test passes a device that does its job, and the device is ended."""
+    ended = pytest_with_fixtures(tmp_path, "--device", device(tmp_path, "cat"))
+    assert "1 passed" in ended.stdout, ended.stdout
     until(lambda: str(tmp_path) not in run(["/bin/ps", "-Aww", "-o", "args"]).stdout)
+
+
+@pytest.mark.parametrize(
+    ("handler", "shown"),
+    [
+        (
+            "exit 1",
+            (
+                "the execution of Job1 ended as FAILED, not SUCCEEDED",
+                "asks: update Job1 FAILED",
+                "Captured stdout teardown",
+            ),
+        ),
+        ("", ("the device cannot be started: ./nothing: No such file or directory",)),
+    ],
+)
+def test_a_failure_in_pytest(tmp_path: Path, handler: str, shown: tuple[str, ...]) -> None:
+    """A failure has the verdict, what the device did, and everything that happened."""
+    (tmp_path / "pytest.ini").write_text("[pytest]\ndevice_command = ./nothing\n")
+    arguments = ["--device", device(tmp_path, handler)] if handler else []
+    ended = pytest_with_fixtures(tmp_path, *arguments)
+    assert ended.returncode == 1
+    for text in shown:
+        assert text in ended.stdout
 
 
 def test_in_github_actions(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ MODULES = sorted(SOURCE.rglob("*.py"))
 LAYERS = [
     {"__main__"},
     {"cli"},
-    {"check"},
+    {"check", "testing"},
     {"app"},
     {"signals", "ui"},
     {"session"},
@@ -31,6 +31,7 @@ LIBRARIES = {
     "platformdirs": "ui",
     "prompt_toolkit": "ui",
     "pygments": "ui",
+    "pytest": "testing",
     "wcwidth": "commands",
 }
 

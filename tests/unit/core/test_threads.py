@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from jobs_sandbox.core.threads import in_thread
+from jobs_sandbox.core.threads import in_thread, loop_in_thread
 from tests.unit.fakes import TIMEOUT, until
 
 
@@ -101,3 +101,11 @@ def test_a_thread_may_outlive_the_loop() -> None:
     go.set()
     threads[0].join(TIMEOUT)
     assert not threads[0].is_alive()
+
+
+def test_a_loop_for_callers_without_one() -> None:
+    """A loop runs on another thread meanwhile, and is closed in the end."""
+    with loop_in_thread() as loop:
+        work = asyncio.sleep(0.001, "done")
+        assert asyncio.run_coroutine_threadsafe(work, loop).result(TIMEOUT) == "done"
+    assert loop.is_closed()
