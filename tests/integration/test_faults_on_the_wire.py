@@ -79,6 +79,14 @@ def test_take_over(local: LocalIoT, device: RawDevice) -> None:
     assert log(local, "disconnect")[-1]["reason"] == "DUPLICATE_CLIENTID"
 
 
+def test_a_fight(local: LocalIoT) -> None:
+    """For a while, the other client comes back whenever the device does."""
+    local.fault("take-over", THING, seconds=60)
+    for _ in range(2):
+        with connect(local, listens=False) as device:
+            assert device._receive(mqtt5.DisconnectPacket).reason_code == 142
+
+
 def test_refuse(local: LocalIoT) -> None:
     """New connections are closed, get no CONNACK for a while, or one that says busy."""
     local.fault("refuse", detail="close", seconds=60)

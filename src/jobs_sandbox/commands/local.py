@@ -55,6 +55,7 @@ def _word(name: str, *words: str, required: bool = True) -> Parameter:
 # The names of parameters, without brackets, are arguments of `Service.fault`; others are `detail`.
 _NAMED = ("seconds", "times", "code", "reason")
 _SECONDS = Parameter("<seconds>", check_seconds, "")
+_DURATION = Parameter("[seconds]", check_seconds, "", required=False)
 _TIMES = Parameter("[times]", _times, "", required=False)
 _REASON = Parameter("[reason]", _reason, "", required=False)
 _OPERATION = _word("<operation>", *_OPERATIONS)
@@ -82,7 +83,7 @@ _FAULTS: dict[str, tuple[Parameter, ...]] = {
     "events never": (_TIMES,),
     "events late": (_SECONDS, _TIMES),
     "events early": (_SECONDS, _TIMES),
-    "take-over": (),
+    "take-over": (_DURATION,),
     "forget-session": (),
     "withhold": (_PACKET, _TIMES),
     "certificate": (_CERTIFICATE,),

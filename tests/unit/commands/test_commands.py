@@ -103,6 +103,7 @@ async def test_waits(session: FakeSession, line: str, wait: tuple[object, ...]) 
         ("events Twice 2", {"detail": "twice", "times": 2}),
         ("events late 2 2", {"detail": "late", "seconds": 2, "times": 2}),
         ("take-over", {}),
+        ("take-over 6", {"seconds": 6}),
         ("withhold puback", {"detail": "PUBACK"}),
         ("certificate expired", {"detail": "expired"}),
         ("none", {}),

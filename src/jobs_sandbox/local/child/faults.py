@@ -36,6 +36,8 @@ _WITHHELD = {iot.PKT_PUBACK: "PUBACK", iot.PKT_SUBACK: "SUBACK", iot.PKT_PINGRES
 # CONNACK codes of MQTT 3.1.1 (server unavailable) and of MQTT 5 (server busy).
 _BUSY = {iot.MQTT_311: 0x03, iot.MQTT_5: 0x89}
 _POLL = 0.05  # seconds
+# In seconds: how long the other client of a take-over takes to come back.
+_OTHER_RETURNS = 0.2
 
 
 @dataclass
@@ -144,6 +146,8 @@ class Connection(activity.Connection):
             fault = self.take("lose", operation) or self.take("delay", operation)
         if fault is None or fault.detail == "twice":
             await self._pass_on(packet)
+        if kind == iot.PKT_CONNACK and self.find("take-over"):
+            run(self._be_taken_over())
         if fault is None:
             return
         if fault.detail == "twice":
@@ -153,6 +157,11 @@ class Connection(activity.Connection):
         elif message:
             # Otherwise it would be sent again after 30 s.
             self._in_flight.pop(message.packet_id, None)
+
+    async def _be_taken_over(self) -> None:
+        await asyncio.sleep(_OTHER_RETURNS)
+        if not self._cleaned_up:
+            await _interfere(self.name, "take-over", None)
 
     async def _pass_on_later(self, packet: bytes, seconds: float) -> None:
         await asyncio.sleep(seconds)
@@ -203,14 +212,15 @@ async def cause(
         _show_certificate("right")
     elif kind == "certificate":
         _show_certificate(detail)
-    elif kind in {"disconnect", "take-over", "forget-session"}:
-        for name in clients(client_id):
-            await _interfere(name, kind, reason)
     else:
         end = float("inf")
-        if kind in {"refuse", "silence"}:
+        if kind in {"refuse", "silence", "take-over"}:
             times, end = None, time.monotonic() + seconds
-        _faults.append(Fault(client_id, kind, detail, seconds, times, code, end))
+        if kind not in {"disconnect", "forget-session"}:
+            _faults.append(Fault(client_id, kind, detail, seconds, times, code, end))
+        if kind in {"disconnect", "take-over", "forget-session"}:
+            for name in clients(client_id):
+                await _interfere(name, kind, reason)
 
 
 async def _interfere(client_id: str, kind: str, reason: int | None) -> None:
