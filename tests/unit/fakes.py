@@ -50,8 +50,8 @@ class FakeControl:
         self.calls.append(("ensure_thing",))
         return False
 
-    def create_job(self, job_id: str, document: str) -> Block:
-        return self._answer(blocks.CREATE_JOB, "create_job", job_id, document)
+    def create_job(self, job_id: str, document: str, **fields: Any) -> Block:
+        return self._answer(blocks.CREATE_JOB, "create_job", job_id, document, *fields.items())
 
     def delete_job(self, job_id: str) -> Block:
         return self._answer(blocks.DELETE_JOB, "delete_job", job_id)

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 from jobs_sandbox.commands.command import Parameter
 from jobs_sandbox.commands.documents import (
+    CREATE_FIELDS,
     DESCRIBE_FIELDS,
     FILE,
     START_FIELDS,
@@ -12,6 +13,7 @@ from jobs_sandbox.commands.documents import (
     Field,
     job_document,
     request_fields,
+    split_document,
 )
 from jobs_sandbox.core.blocks import CHANGED, NEXT_CHANGED
 from jobs_sandbox.core.errors import UsageError
@@ -103,11 +105,12 @@ FORCE = one_of(
 DOCUMENT = Parameter(
     "<jobDocument-as-JSON>",
     job_document,
-    "JSON, to the end of the line; at the prompt it goes on in the next line while brackets are "
-    "open",
+    "JSON; at the prompt it goes on in the next line while brackets are open",
     lambda _: [(FILE, "read the document from a file")],
     rest=True,
+    divide=split_document,
 )
+CREATE_OPTIONS = _optional_fields(CREATE_FIELDS)
 UPDATE_OPTIONS = _optional_fields(UPDATE_FIELDS)
 START_OPTIONS = _optional_fields(START_FIELDS)
 DESCRIBE_OPTIONS = _optional_fields(DESCRIBE_FIELDS)

@@ -84,6 +84,7 @@ class Parameter(NamedTuple):
         meaning: which values it takes, one line for the help.
         candidates: completions with a hint of at most 40 characters each.
         rest: it takes the rest of the line as it is, blanks included.
+        divide: with ``rest``, what it takes of that, and what the next parameter gets.
         required: the command does nothing without it.
         fields: it is a JSON object with these fields.
 
@@ -94,12 +95,13 @@ class Parameter(NamedTuple):
     meaning: str
     candidates: Callable[[JobStatuses], Iterable[tuple[str, str]]] = lambda _: ()
     rest: bool = False
+    divide: Callable[[str], tuple[str, str]] = lambda text: (text, "")
     required: bool = True
     fields: Mapping[str, Field] = MappingProxyType({})
 
     def split(self, text: str) -> tuple[str, str]:
         """What it takes of a text, and the rest."""
-        return (text, "") if self.rest else first_word(text)
+        return self.divide(text) if self.rest else first_word(text)
 
 
 @dataclass(frozen=True, kw_only=True)

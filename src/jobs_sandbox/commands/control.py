@@ -1,6 +1,16 @@
 """The commands of the control plane: what a fleet operator does."""
 
-from jobs_sandbox.commands.arguments import ANY_STATUS, DOCUMENT, FORCE, JOB, NEW_JOB, TIMEOUT
+from typing import Any
+
+from jobs_sandbox.commands.arguments import (
+    ANY_STATUS,
+    CREATE_OPTIONS,
+    DOCUMENT,
+    FORCE,
+    JOB,
+    NEW_JOB,
+    TIMEOUT,
+)
 from jobs_sandbox.commands.command import CONTROL, Call, command
 from jobs_sandbox.core import blocks
 
@@ -10,6 +20,7 @@ from jobs_sandbox.core import blocks
     CONTROL,
     NEW_JOB,
     DOCUMENT,
+    CREATE_OPTIONS,
     summary="create a job for this thing",
     example='create-job Job1 {"Todo":"Reboot"}',
     events="JobExecutionsChangedEvent, and NextJobExecutionChangedEvent if nothing was pending",
@@ -18,9 +29,13 @@ from jobs_sandbox.core import blocks
     verify_hint="`describe-job-execution {0}` shows whether the job exists (TerminalStateReached: "
     "it exists, and its execution has ended)",
 )
-async def create_job(call: Call, job_id: str, document: str) -> None:
+async def create_job(
+    call: Call, job_id: str, document: str, fields: dict[str, Any] | None = None
+) -> None:
     """Create a job with this thing as its only target."""
-    await call.on_control_plane(lambda control: control.create_job(job_id, document))
+    await call.on_control_plane(
+        lambda control: control.create_job(job_id, document, **(fields or {}))
+    )
 
 
 @command(

@@ -56,6 +56,20 @@ def job_document(value: str) -> str:
     return text
 
 
+def split_document(text: str) -> tuple[str, str]:
+    """A job document, and the JSON object that follows it on the line, or ``""``."""
+    if text.startswith(FILE):
+        path, brace, fields = text.partition(" {")
+        return path, brace.strip() + fields
+    try:
+        _, end = json.JSONDecoder().raw_decode(text)
+    except (ValueError, RecursionError):
+        # `job_document` explains what is wrong.
+        return text, ""
+    fields = text[end:].lstrip()
+    return (text[:end], fields) if fields.startswith("{") else (text, "")
+
+
 def _read(path: str) -> bytes:
     """The content of a file, or its beginning if it is too long for a job document."""
     try:
@@ -130,6 +144,10 @@ def _is_flag(value: object) -> bool:
     return isinstance(value, bool)
 
 
+def _is_object(value: object) -> bool:
+    return isinstance(value, dict)
+
+
 def _is_step_timeout(value: object) -> bool:
     return _is_whole_number(value) and value in range(1, 10_081)
 
@@ -168,6 +186,16 @@ _EXECUTION_NUMBER = Field(
     "which execution of the job",
     _is_whole_number,
 )
+# https://docs.aws.amazon.com/iot/latest/apireference/API_CreateJob.html; boto3 and AWS IoT check
+# what is in these objects.
+CREATE_FIELDS = {
+    name: Field(f"a JSON object: {hint}", hint, _is_object)
+    for name, hint in {
+        "abortConfig": "when to cancel the job",
+        "jobExecutionsRetryConfig": "how often to retry executions",
+        "timeoutConfig": "minutes until TIMED_OUT",
+    }.items()
+}
 START_FIELDS = {
     "statusDetails": _DETAILS,
     "stepTimeoutInMinutes": Field(

@@ -52,12 +52,13 @@ class ControlPlane:
         self._thing_arn = thing["thingArn"]
         return created
 
-    def create_job(self, job_id: str, document: str) -> Block:
+    def create_job(self, job_id: str, document: str, **fields: Any) -> Block:
         """Create a job that targets the thing (CreateJob, ``SNAPSHOT``).
 
         Args:
             job_id: ``[a-zA-Z0-9_-]{1,64}``.
             document: the job document, JSON text, sent as it is.
+            fields: optional ones of the request, with AWS's names.
 
         """
         answer = self._call(
@@ -67,6 +68,7 @@ class ControlPlane:
             targets=[self._thing_arn],
             document=document,
             targetSelection="SNAPSHOT",
+            **fields,
         )
         return _job_block(blocks.CREATE_JOB, job_id, answer)
 

@@ -86,6 +86,12 @@ WRONG_SETTINGS = Failure(
 FAILURES = (
     # Credentials
     Failure(
+        "ParamValidationError",
+        FAILED,
+        "an optional field of the command has other contents than its request allows",
+        "https://docs.aws.amazon.com/iot/latest/apireference/API_CreateJob.html describes them.",
+    ),
+    Failure(
         "CodeNeeded",
         "{action} failed: the credentials need a code, for which this program does not ask "
         "({words})",

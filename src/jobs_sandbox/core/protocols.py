@@ -19,7 +19,7 @@ class ControlPlane(Protocol):
     def ensure_thing(self) -> bool:
         """DescribeThing, and CreateThing if there is no such thing; True if it was created."""
 
-    def create_job(self, job_id: str, document: str) -> Block:
+    def create_job(self, job_id: str, document: str, **fields: Any) -> Block:
         """CreateJob."""
 
     def delete_job(self, job_id: str) -> Block:

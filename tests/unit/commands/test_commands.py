@@ -43,6 +43,10 @@ async def test_one_request(session: FakeSession, name: str) -> None:
     ("line", "call"),
     [
         ("create-job J {} ", ("create_job", "J", "{} ")),
+        (
+            'create-job J {"a": [1] }  {"timeoutConfig": {}}',
+            ("create_job", "J", '{"a": [1] }', ("timeoutConfig", {})),
+        ),
         ("delete-job J", ("delete_job", "J")),
         ("cancel-job J", ("cancel_job", "J", False)),
         ("cancel-job J force", ("cancel_job", "J", True)),

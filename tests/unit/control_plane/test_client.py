@@ -70,14 +70,24 @@ def test_only_not_found_means_missing(
 def test_create_job(plane: ControlPlane, service: Control, document: str) -> None:
     """CreateJob targets the thing once (SNAPSHOT) and carries the document as it is."""
     plane.ensure_thing()
-    answer = plane.create_job("Job1", document)
+    answer = plane.create_job("Job1", document, timeoutConfig={"inProgressTimeoutInMinutes": 1})
     body = {"description": None, "jobArn": JOB_ARN, "jobId": "Job1"}
     assert answer == Block("CreateJobOutput", body)
     assert service.requests[-1].body == {
         "targets": [f"{ARN}:thing/T"],
         "document": document,
         "targetSelection": "SNAPSHOT",
+        "timeoutConfig": {"inProgressTimeoutInMinutes": 1},
     }
+
+
+def test_a_wrong_field(plane: ControlPlane, service: Control) -> None:
+    """An optional field with other contents than CreateJob has is not sent."""
+    plane.ensure_thing()
+    wrong = failure(lambda: plane.create_job("Job1", "{}", timeoutConfig={"minutes": 1}))
+    assert "inProgressTimeoutInMinutes" in wrong.message
+    assert "optional field" in wrong.cause
+    assert "Job1" not in service.jobs
 
 
 @pytest.mark.parametrize(("force", "left"), [(False, "IN_PROGRESS"), (True, "CANCELED")])
