@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""A handler for job_executor.py that knows the job documents of scenarios/.
+"""A handler for job_executor.py that knows the job documents of `jobs-sandbox --check`.
 
 {"operation": "sleep", "seconds": 2}    work for so long, and report progress; SUCCEEDED
 {"operation": "fail", "seconds": 2}     work for so long, and report progress; FAILED

@@ -1,230 +1,409 @@
-"""A small device that does everything right but for one fault: what the scenarios of examples/ are held against.
+"""A device on paho-mqtt with MQTT 3.1.1 and ``$next`` that is right, or right but for one fault.
 
     faulty.py FAULT STATE_FILE
 
-FAULT is one of `FAULTS`. It joins by its ``IOT_…`` environment, and knows the operations of the scenarios' documents.
+It connects by its ``IOT_…`` environment, keeps its session, reports an execution only when it has
+ended, and knows the job documents of docs/testing-a-device.md.
 """
 
 import json
 import os
 import queue
+import ssl
 import sys
 import threading
 import time
-from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
-from awscrt import mqtt5
-from awscrt.mqtt_request_response import ClientOptions
-from awsiot import ServiceStreamOptions, V2ServiceException, iotjobs, mqtt5_client_builder
+from paho.mqtt.client import Client, MQTTMessage, MQTTv311
+from paho.mqtt.enums import CallbackAPIVersion
 
 FAULTS = {
-    "none": "it has none: what shows that it is the faults that fail",
-    "waits for news": "never asks at its start",
-    "trusts notify-next": "begins only what a NextJobExecutionChanged event brings",
-    "asks once": "never listens",
-    "all at once": "begins whatever is listed, side by side",
-    "the newest first": "takes the last one of the list",
-    "believes the list": "does what it was shown, and is deaf until that is done and tidied up",
-    "succeeds in everything": "reports SUCCEEDED whatever became of it",
+    "none": "it is right",
+    "acknowledges nothing": "sends no PUBACK",
+    "asks for too much": "subscribes to all topics of Jobs",
+    "asks once": "does not subscribe to events",
+    "begins with each event": "begins the next execution at each event, beside the one at work",
+    "believes the list": "does the executions that were listed at its start, and no others",
+    "checks no certificate": "connects to every server",
+    "checks no host name": "connects to every server with a certificate of the CA",
+    "cuts documents": "reads the first 16 KB of each message",
     "dies of a failure": "ends when a job fails",
+    "dies of a lost connection": "ends when its connection does",
+    "dies of a rejection": "ends when a request is rejected",
+    "dies of an empty event": "ends when an event without an execution comes during its work",
+    "fails after the restart": "reports FAILED for a job that has restarted it",
+    "fails the unknown": "reports FAILED, not REJECTED, for a document that it does not know",
+    "forgets what it was at": "takes executions that are QUEUED, and no others",
+    "forgets its reports": "sends a report once, and does not wait for the response",
+    "hammers": "repeats a rejected request at once",
     "hangs on the unknown": "waits for ever when it does not know a document",
-    "fails the unknown": "says FAILED, not REJECTED, of a document that it does not know",
-    "forgets what it was at": "takes up QUEUED executions alone",
-    "repeats itself for ever": "sends an outcome again until it is accepted, also one that is refused",
     "ignores cancellation": "works to the end, whatever became of the execution",
-    "remembers ids": "does no id twice, and reports again what it reported of it",
-    "reports twice": "sends each outcome once more three seconds later",
+    "ignores one rejection": "does not listen any more after a rejected report",
+    "never asks at its start": "asks only after an event",
+    "never pings": "has no keep-alive",
+    "reconnects at once": "connects again five times a second",
+    "remembers ids": "does no job id twice",
+    "remembers jobs": "does no job id, number and document twice",
+    "repeats itself for ever": "sends a rejected report again for ever",
+    "reports twice": "sends each report again five seconds later",
+    "restarts for ever": "does not know after a restart that it has restarted",
+    "subscribes once": "does not subscribe again when its session is gone",
+    "succeeds in everything": "reports SUCCEEDED whatever became of the work",
+    "takes several at a time": "does all executions that are listed side by side",
+    "takes the newest first": "does the last one of the list",
+    "trusts events": "does what a NextJobExecutionChanged event brings, without asking",
+    "waits for each response": "waits for ever for a response",
+    "waits for each PUBACK": "waits for ever for the PUBACK of a request",
+    "waits for the next event": "does not ask again when the first response was empty",
+    "works beside": "lets the work of a canceled execution go on beside the next one",
 }
+ENDED = ("InvalidStateTransition", "TerminalStateReached", "ResourceNotFound")
+# Faults that do not show in a device that asks without an event, too.
+UNTIL_EVENT = ("asks once", "subscribes once", "waits for the next event")
+DEAF = (
+    "begins with each event",
+    "ignores cancellation",
+    "repeats itself for ever",
+    "trusts events",
+    "works beside",
+)
+REMEMBERING = ("forgets its reports", "remembers ids", "remembers jobs")
+RESPONSE_TIMEOUT = 3.0
+ASK_AGAIN = 30.0  # seconds, without an event
+STEP = 0.1  # seconds of work between two looks at the events
+NEVER = threading.Event()
+
+Execution = dict[str, Any]
+
+
+class RejectedError(Exception):
+    """AWS IoT has rejected a request; the code."""
 
 
 class Device:
-    """A device with a fault."""
+    """The device, with its fault."""
 
     def __init__(self, fault: str, state: Path) -> None:
         self.fault = fault
-        self.state = state  # an outcome that was not accepted, as far as it knows
-        self.news: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        self.outcomes: dict[str, str] = {}
+        # The report that was not accepted yet, or the execution that restarts the device.
+        self.state = state
         self.thing = os.environ["IOT_THING"]
-        self.client = mqtt5_client_builder.mtls_from_path(
+        self.topics = f"$aws/things/{self.thing}/jobs/"
+        self.done: set[str] = set()
+        self.responses: dict[str, queue.SimpleQueue[dict[str, Any]]] = {}
+        self.connected = threading.Event()
+        self.subscribed = False
+        self.connected_at = 0.0
+        self.pause = 1.0
+        # Set by each event and each connection.
+        self.changed = threading.Event()
+        self.events: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+        self.at_work = False
+        self.client = self.new_client()
+
+    # The connection
+
+    def new_client(self) -> Client:
+        client = Client(
+            CallbackAPIVersion.VERSION2,
+            os.environ["IOT_CLIENT_ID"],
+            clean_session=False,
+            protocol=MQTTv311,
+            manual_ack=self.fault == "acknowledges nothing",
+        )
+        checked = self.fault != "checks no certificate"
+        client.tls_set(
+            os.environ["IOT_CA_FILE"],
             os.environ["IOT_CERT"],
             os.environ["IOT_KEY"],
-            endpoint=os.environ["IOT_ENDPOINT"],
-            port=int(os.environ["IOT_PORT"]),
-            ca_filepath=os.environ.get("IOT_CA_FILE"),
-            client_id=os.environ["IOT_CLIENT_ID"],
-            extended_validation_and_flow_control_options=mqtt5.ExtendedValidationAndFlowControlOptions.NONE,
+            cert_reqs=ssl.CERT_REQUIRED if checked else ssl.CERT_NONE,
         )
-        self.jobs = iotjobs.IotJobsClientV2(self.client, ClientOptions(10, 2, 5))
-        self.streams: list[Any] = []
+        client.tls_insecure_set(not checked or self.fault == "checks no host name")
+        client.on_connect = self.on_connect
+        client.on_disconnect = self.on_disconnect
+        client.on_message = self.on_message
+        return client
 
-    def run(self) -> None:
-        self.client.start()
-        if self.fault != "asks once":
-            self.listen()
-        if self.state.exists():
-            job_id, status = json.loads(self.state.read_text())
-            self.send(job_id, status)
-        if self.fault not in ("waits for news", "trusts notify-next"):
-            self.news.put(None)
-        while True:
-            event = self.news.get()
-            if self.fault == "trusts notify-next":
-                if event and event.execution:
-                    self.begin(event.execution)
-                    self.carry_out(event.execution)
-            else:
-                self.work()
+    def connect(self) -> None:
+        self.wait_longer(1.0)
+        keep_alive = 0 if self.fault == "never pings" else 30
+        self.client.connect_async(
+            os.environ["IOT_ENDPOINT"], int(os.environ["IOT_PORT"]), keep_alive
+        )
+        self.client.loop_start()
 
-    def listen(self) -> None:
-        """Open both streams, and wait for their subscriptions."""
-        subscribed: queue.SimpleQueue[None] = queue.SimpleQueue()
-        only_next = self.fault == "trusts notify-next"
-        for create, request, ignored in (
-            (
-                self.jobs.create_job_executions_changed_stream,
-                iotjobs.JobExecutionsChangedSubscriptionRequest,
-                only_next,
-            ),
-            (
-                self.jobs.create_next_job_execution_changed_stream,
-                iotjobs.NextJobExecutionChangedSubscriptionRequest,
-                False,
-            ),
-        ):
-            on_event = (lambda _: None) if ignored else self.news.put
-            options = ServiceStreamOptions(on_event, lambda _: subscribed.put(None), lambda _: None)
-            self.streams.append(create(request(thing_name=self.thing), options))
-            self.streams[-1].open()
-        for _ in self.streams:
-            subscribed.get()
+    def wait_longer(self, pause: float) -> None:
+        """Set the first pause before connecting again; paho doubles it, up to the second one."""
+        longest = 30.0
+        if self.fault == "reconnects at once":
+            pause = longest = 0.2
+        self.pause = pause
+        # The annotation of paho says int.
+        delays: Any = pause, max(pause, longest)
+        self.client.reconnect_delay_set(*delays)
 
-    def work(self) -> None:
-        """Do what is pending, until nothing is."""
-        if self.fault in (
-            "all at once",
-            "the newest first",
-            "believes the list",
-            "forgets what it was at",
-        ):
-            self.work_by_the_list()
+    def on_connect(self, client: Client, _: Any, flags: Any, code: Any, __: Any) -> None:
+        if code.is_failure:
             return
-        while execution := self.next():
-            self.carry_out(execution)
+        self.connected_at = time.monotonic()
+        names = ["get/+", "+/get/+", "start-next/+", "+/update/+"]
+        if self.fault != "asks once":
+            names += ["notify", "notify-next"]
+        if self.fault == "asks for too much":
+            names = ["#"]
+        if not flags.session_present and not (self.subscribed and self.fault == "subscribes once"):
+            client.subscribe([(self.topics + name, 1) for name in names])
+            self.subscribed = True
+        self.connected.set()
+        self.changed.set()
 
-    def next(self) -> Any:
-        request = iotjobs.StartNextPendingJobExecutionRequest(thing_name=self.thing)
-        return ask(self.jobs.start_next_pending_job_execution(request)).execution
+    def on_disconnect(self, *_: Any) -> None:
+        self.connected.clear()
+        if self.fault == "dies of a lost connection":
+            os._exit(1)
+        # MQTT 3.1.1 does not say that another client has the same client id.
+        lasted = time.monotonic() - self.connected_at
+        self.wait_longer(1.0 if lasted > 30 else min(2 * self.pause, 30.0))
 
-    def work_by_the_list(self) -> None:
-        """Do what GetPendingJobExecutions lists."""
-        while executions := self.listed():
-            for execution in executions:
-                self.begin(execution)
-            if self.fault == "all at once":
-                workers = [
-                    threading.Thread(target=self.carry_out, args=(execution,))
-                    for execution in executions
-                ]
-                for worker in workers:
-                    worker.start()
-                for worker in workers:
-                    worker.join()
-            else:
-                for execution in executions:
-                    self.carry_out(execution)
-            if self.fault == "believes the list":
-                time.sleep(0.5)
-                while not self.news.empty():
-                    self.news.get()
-                return
+    def on_message(self, _: Client, __: Any, message: MQTTMessage) -> None:
+        payload = message.payload
+        if self.fault == "cuts documents":
+            payload = payload[: 2**14]
+        try:
+            body = json.loads(payload)
+        except ValueError:
+            return
+        name = message.topic.removeprefix(self.topics)
+        if name == "notify-next":
+            execution = body.get("execution") or {}
+            if self.fault == "dies of an empty event" and self.at_work and not execution:
+                os._exit(1)
+            self.events.put(execution)
+        if name in ("notify", "notify-next"):
+            self.changed.set()
+        elif response := self.responses.get(body.get("clientToken")):
+            response.put(body)
 
-    def listed(self) -> list[Any]:
-        """What is listed, as far as it minds that, with the documents."""
-        request = iotjobs.GetPendingJobExecutionsRequest(thing_name=self.thing)
-        answer = ask(self.jobs.get_pending_job_executions(request))
-        pending = answer.queued_jobs
-        if self.fault != "forgets what it was at":
-            pending = answer.in_progress_jobs + pending
-        if self.fault == "the newest first":
-            pending = pending[-1:]
-        return [self.describe(summary.job_id) for summary in pending]
+    def ask(self, name: str, **fields: Any) -> dict[str, Any]:
+        """A request and its response; raises TimeoutError or RejectedError."""
+        if not self.connected.wait(RESPONSE_TIMEOUT):
+            raise TimeoutError
+        token = os.urandom(8).hex()
+        response = self.responses[token] = queue.SimpleQueue()
+        payload = json.dumps({**fields, "clientToken": token})
+        try:
+            published = self.client.publish(self.topics + name, payload, qos=1)
+            if self.fault == "waits for each PUBACK":
+                published.wait_for_publish()
+            patience = None if self.fault == "waits for each response" else RESPONSE_TIMEOUT
+            body = response.get(timeout=patience)
+        except queue.Empty:
+            raise TimeoutError from None
+        finally:
+            del self.responses[token]
+        if "code" in body:
+            if self.fault == "dies of a rejection":
+                os._exit(1)
+            raise RejectedError(body["code"])
+        return body
 
-    def describe(self, job_id: str) -> Any:
-        request = iotjobs.DescribeJobExecutionRequest(
-            thing_name=self.thing, job_id=job_id, include_job_document=True
-        )
-        return ask(self.jobs.describe_job_execution(request)).execution
-
-    def begin(self, execution: Any) -> None:
-        self.update(execution.job_id, "IN_PROGRESS")
-
-    def carry_out(self, execution: Any) -> None:
-        """Do one job, and report its outcome."""
-        job_id = execution.job_id
-        if self.fault == "remembers ids" and job_id in self.outcomes:
-            status: str | None = self.outcomes[job_id]
-        else:
-            status = self.do(job_id, execution.job_document)
-        if status is None:
-            return  # canceled
-        if self.fault == "succeeds in everything":
-            status = "SUCCEEDED"
-        self.outcomes[job_id] = status
-        self.state.write_text(json.dumps([job_id, status]))
-        self.send(job_id, status)
-        if self.fault == "reports twice":
-            threading.Timer(3, self.send, (job_id, status)).start()
-        if self.fault == "dies of a failure" and status == "FAILED":
-            sys.exit(1)
-
-    def do(self, job_id: str, document: Any) -> str | None:
-        """The work; the outcome, or None if the execution has ended before."""
-        match document:
-            case {"operation": "sleep" | "fail" as operation, **options}:
-                end = time.monotonic() + float(str(options.get("seconds", 0)))
-                while (left := end - time.monotonic()) > 0:
-                    time.sleep(min(left, 0.1))
-                    if (
-                        self.fault not in ("ignores cancellation", "trusts notify-next")
-                        and not self.news.empty()
-                    ):
-                        self.news.get()
-                        try:
-                            self.describe(job_id)
-                        except V2ServiceException:
-                            self.news.put(None)
-                            return None
-                return "SUCCEEDED" if operation == "sleep" else "FAILED"
-            case _:
-                if self.fault == "hangs on the unknown":
-                    threading.Event().wait()
-                return "FAILED" if self.fault == "fails the unknown" else "REJECTED"
-
-    def send(self, job_id: str, status: str) -> None:
-        """Report an outcome, and again if it was refused and that is its fault."""
+    def insist(self, name: str, **fields: Any) -> dict[str, Any]:
+        """The same, again until there is a response; raises RejectedError for an ended execution."""
+        pause = 1.0
         while True:
             try:
-                self.update(job_id, status)
-            except V2ServiceException:
-                if self.fault == "repeats itself for ever":
-                    time.sleep(0.5)
+                return self.ask(name, **fields)
+            except TimeoutError:
+                pass
+            except RejectedError as error:
+                if str(error) in ENDED and self.fault != "repeats itself for ever":
+                    raise
+                if self.fault == "hammers":
                     continue
-            break
-        if self.fault != "repeats itself for ever":  # it would, with the next outcome
+            time.sleep(pause)
+            pause = min(2 * pause, 30.0)
+
+    # The executions
+
+    def run(self) -> None:
+        self.connect()
+        saved = json.loads(self.state.read_text()) if self.state.exists() else {}
+        if saved.get("status"):
+            self.report(saved, saved["status"])
+        if self.fault == "never asks at its start":
+            self.connected.wait()
+            self.changed.clear()
+            self.changed.wait()
+        if self.fault == "trusts events":
+            self.do_what_events_bring()
+        pause = 1.0
+        while True:
+            self.changed.clear()
+            if self.fault in ("believes the list", "takes several at a time"):
+                self.do_what_is_listed()
+            elif execution := self.next_execution():
+                self.carry_out(execution)
+                pause = 1.0
+                continue
+            # An event may come before its execution can be read, and an event may be lost.
+            if self.changed.wait(None if self.fault in UNTIL_EVENT else pause):
+                pause = 1.0
+            else:
+                pause = min(2 * pause, ASK_AGAIN)
+
+    def next_execution(self) -> Execution:
+        """The next execution to do, or {}."""
+        if self.fault in ("takes the newest first", "forgets what it was at"):
+            listed = self.listed()
+            execution = self.describe(listed[-1 if "newest" in self.fault else 0]) if listed else {}
+        else:
+            execution = self.insist("$next/get").get("execution", {})
+        return {} if self.key(execution) in self.done else execution
+
+    def listed(self) -> list[str]:
+        body = self.insist("get")
+        executions = body["queuedJobs"]
+        if self.fault != "forgets what it was at":
+            executions = body["inProgressJobs"] + executions
+        return [execution["jobId"] for execution in executions]
+
+    def describe(self, job_id: str) -> Execution:
+        execution: Execution = self.insist(f"{job_id}/get")["execution"]
+        return execution
+
+    def key(self, execution: Execution) -> str:
+        """What tells executions apart that are not to be done again."""
+        if not execution or self.fault not in REMEMBERING:
+            return str(time.monotonic())
+        names = ["jobId"]
+        if self.fault == "remembers jobs":
+            names += ["executionNumber", "jobDocument"]
+        return json.dumps([execution[name] for name in names])
+
+    def do_what_events_bring(self) -> None:
+        while execution := self.next_execution():
+            self.carry_out(execution)
+        while True:
+            if execution := self.events.get():
+                self.carry_out(execution)
+
+    def do_what_is_listed(self) -> None:
+        executions = [self.describe(job_id) for job_id in self.listed()]
+        if self.fault == "takes several at a time":
+            workers = [threading.Thread(target=self.carry_out, args=[one]) for one in executions]
+            for worker in workers:
+                worker.start()
+            for worker in workers:
+                worker.join()
+        else:
+            for execution in executions:
+                self.carry_out(execution)
+            NEVER.wait()
+
+    def carry_out(self, execution: Execution) -> None:
+        """Do an execution, and report its outcome."""
+        if self.fault in ("forgets what it was at", "repeats itself for ever"):
+            self.insist(f"{execution['jobId']}/update", status="IN_PROGRESS")
+        if self.fault in ("begins with each event", "works beside"):
+            self.work_beside(execution)
+            return
+        status = self.work(execution)
+        if status:
+            self.report(execution, status)
+
+    def work_beside(self, execution: Execution) -> None:
+        """Do it in a thread; return when it has ended or, by the fault, before."""
+
+        def work() -> None:
+            if status := self.work(execution):
+                self.report(execution, status)
+
+        worker = threading.Thread(target=work)
+        worker.start()
+        while worker.is_alive():
+            worker.join(STEP)
+            if self.changed.is_set():
+                self.changed.clear()
+                if self.fault == "begins with each event" or not self.is_pending(execution):
+                    return
+
+    def work(self, execution: Execution) -> str:
+        """Do the work; the status, or "" if the execution has ended meanwhile."""
+        self.done.add(self.key(execution))
+        document = execution["jobDocument"]
+        match document.get("operation"):
+            case "sleep" | "fail" as operation:
+                if not self.sleep(execution, document.get("seconds", 0)):
+                    return ""
+                if operation == "sleep" or self.fault == "succeeds in everything":
+                    return "SUCCEEDED"
+                if self.fault == "dies of a failure":
+                    self.report(execution, "FAILED")
+                    os._exit(1)
+                return "FAILED"
+            case "restart":
+                return self.restart(execution)
+        if self.fault == "hangs on the unknown":
+            NEVER.wait()
+        return "FAILED" if self.fault == "fails the unknown" else "REJECTED"
+
+    def sleep(self, execution: Execution, seconds: float) -> bool:
+        """Work; False if the execution has ended meanwhile."""
+        self.at_work = True
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            time.sleep(min(left, STEP))
+            if self.fault not in DEAF and self.changed.is_set():
+                self.changed.clear()
+                if not self.is_pending(execution):
+                    self.changed.set()
+                    break
+        self.at_work = False
+        return left <= 0
+
+    def is_pending(self, execution: Execution) -> bool:
+        try:
+            found = self.ask(f"{execution['jobId']}/get")["execution"]
+        except RejectedError as error:
+            return str(error) not in ENDED
+        except TimeoutError:
+            return True
+        return all(found[name] == execution[name] for name in ("executionNumber", "queuedAt"))
+
+    def restart(self, execution: Execution) -> str:
+        """Restart the device, here by the end of the program; afterwards, the status."""
+        mark = {name: execution[name] for name in ("jobId", "executionNumber", "queuedAt")}
+        saved = json.loads(self.state.read_text()) if self.state.exists() else {}
+        if saved == mark and self.fault != "restarts for ever":
+            return "FAILED" if self.fault == "fails after the restart" else "SUCCEEDED"
+        self.state.write_text(json.dumps(mark))
+        os._exit(0)
+
+    def report(self, execution: Execution, status: str) -> None:
+        """Report an outcome, and again after a restart, until AWS IoT has answered."""
+        names = ("jobId", "executionNumber", "queuedAt")
+        report = {name: execution[name] for name in names} | {"status": status}
+        self.state.write_text(json.dumps(report))
+        name = f"{execution['jobId']}/update"
+        fields = {"status": status, "executionNumber": execution["executionNumber"]}
+        if self.fault == "reports twice":
+            threading.Timer(
+                5, self.client.publish, [self.topics + name, json.dumps(fields)]
+            ).start()
+        if self.fault == "forgets its reports":
+            if self.connected.is_set():
+                self.client.publish(self.topics + name, json.dumps(fields))
+            time.sleep(0.5)
+        else:
+            try:
+                self.insist(name, **fields)
+            except RejectedError:
+                if self.fault == "ignores one rejection":
+                    NEVER.wait()
+        if self.fault != "repeats itself for ever":
             self.state.unlink(missing_ok=True)
-
-    def update(self, job_id: str, status: str) -> None:
-        request = iotjobs.UpdateJobExecutionRequest(
-            thing_name=self.thing, job_id=job_id, status=status
-        )
-        ask(self.jobs.update_job_execution(request))
-
-
-def ask(answer: "Future[Any]") -> Any:
-    return answer.result(10)
 
 
 if __name__ == "__main__":
