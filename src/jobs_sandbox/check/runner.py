@@ -32,7 +32,7 @@ from jobs_sandbox.session.session import Session
 from jobs_sandbox.signals import Signals
 from jobs_sandbox.ui.console import Console
 
-AT_A_TIME = 2
+AT_A_TIME = 3
 """Scenarios that run side by side: they mostly wait."""
 
 LAST_LINES = 10

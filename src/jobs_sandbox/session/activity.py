@@ -23,7 +23,8 @@ _LINES = {
     "connect": "connects (MQTT {mqtt}, keep-alive {keep_alive} s)",
     "connack": "gets CONNACK {code} (old session: {session_present})",
     "disconnect": "is disconnected: {reason}; without PUBACK: {unacknowledged}",
-    "subscribe": "subscribes to {filter}: {code}",
+    "subscribe": "subscribes to {filter} (QoS {code})",
+    "refused subscription": "is refused a subscription to {filter}: {code}",
     "request": "asks: {operation} {job_id} {status}",
     "response": "is answered: {operation} {job_id} {outcome} {code} {message}",
     "event": "gets an event: {name}",
@@ -199,5 +200,8 @@ def _last_update(requests: list[Entry]) -> str:
 
 def _describe(entry: Entry) -> str:
     """An entry of the log in words."""
-    text = _LINES[entry["what"]].format_map(defaultdict(str, entry))
+    what = entry["what"]
+    if what == "subscribe" and entry["code"] >= _FIRST_REFUSAL:
+        what = "refused subscription"
+    text = _LINES[what].format_map(defaultdict(str, entry))
     return " ".join(text.split())

@@ -74,7 +74,12 @@ def test_body() -> None:
 
 def test_story() -> None:
     """Everything is told in order of time, with the seconds since the beginning."""
-    assert Activity(SEEN, [End(12, "exit status 3")]).story()[-6:] == [
+    story = Activity(SEEN, [End(12, "exit status 3")]).story()
+    assert story[2:4] == [
+        "   0.2 s  subscribes to $aws/things/T/jobs/notify (QoS 1)",
+        "   0.3 s  is refused a subscription to #: 128",
+    ]
+    assert story[-6:] == [
         "   1.0 s  gets an event: notify",
         "   1.5 s  asks: update J SUCCEEDED",
         "   1.6 s  is answered: update J rejected InternalError",
