@@ -178,7 +178,7 @@ class FakeService:
         self.faults.append((kind, given))
 
     def activity(self) -> dict[str, Any]:
-        return {"clients": self.clients, "log": self.log}
+        return {"clients": self.clients, "log": self.log, "wildcards": []}
 
 
 class Screen:

@@ -26,6 +26,7 @@ FACTS = {
     "refused": "what the policy does not allow",
     "ends": "ends of the process by itself",
     "unacknowledged": "messages without a PUBACK, now",
+    "wildcards": "of the policy, that stand for everything",
 }
 """What can be counted of a device, and what it means in at most 40 characters."""
 

@@ -133,6 +133,7 @@ class Service(Protocol):
             ``client_id``, ``connected``, ``since`` (seconds since 1970; None if it never
             connected), ``subscriptions`` and the number of ``unacknowledged`` messages. ``log``:
             what happened, in order of time; `jobs_sandbox.local.child.activity` lists its entries.
+            ``wildcards``: those in the policy of the device that stand for everything.
 
         """
 

@@ -1,8 +1,10 @@
 """Reads, fills in and checks the policies that the embedded AWS IoT enforces."""
 
 import json
+import re
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 from jobs_sandbox.core.errors import StartError
 from jobs_sandbox.core.text import parse_json
@@ -10,6 +12,9 @@ from jobs_sandbox.local import ACCOUNT, REGION
 
 LONGEST = 2048
 """Characters in a policy document, without blanks ("Policy document size", AWS IoT Core quotas)."""
+
+# An action or a resource without a name: ``iot:*``, ``*``, or an ARN that ends with ``:topic/*``.
+_EVERYTHING = re.compile(r"(?:.*:)?(?:(?:topic|topicfilter|client)/)?[*#+?/]+")
 
 
 def shipped_policy(name: str) -> str:
@@ -103,6 +108,21 @@ def policy_flaw(policy: str) -> str:
     return ""
 
 
+def wildcards(policy: str) -> list[str]:
+    """The actions and resources of a device policy that stand for everything of their kind.
+
+    A wildcard for job ids or client ids of one thing is not among them.
+    """
+    found: dict[str, None] = {}
+    statements: list[Any] = _as_list(json.loads(policy)["Statement"])
+    for statement in statements:
+        if statement["Effect"] == "Allow":
+            for value in [*_as_list(statement["Action"]), *_as_list(statement["Resource"])]:
+                if _EVERYTHING.fullmatch(value):
+                    found[value] = None
+    return [*found]
+
+
 def _length(policy: str) -> int:
     return sum(not character.isspace() for character in policy)
 
@@ -121,5 +141,5 @@ def _is_condition(condition: object) -> bool:
     )
 
 
-def _as_list(values: object) -> list[object]:
+def _as_list(values: object) -> list[Any]:
     return values if isinstance(values, list) else [values]

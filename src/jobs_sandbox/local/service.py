@@ -20,7 +20,7 @@ from typing import Any
 from jobs_sandbox.core.errors import SandboxError, StartError
 from jobs_sandbox.core.jobs import is_thing_name
 from jobs_sandbox.local import ACCOUNT, ENDPOINT, HOST, REGION
-from jobs_sandbox.local.policies import device_policy_for, fill_in, shipped_policy
+from jobs_sandbox.local.policies import device_policy_for, fill_in, shipped_policy, wildcards
 
 # In seconds. A start takes less than one.
 _START_TIMEOUT = 20.0
@@ -89,6 +89,7 @@ class LocalIoT:
         self.region = REGION
         self.thing = thing
         device_policies = [device_policy_for(thing, device_policy)]
+        self._wildcards = wildcards(device_policies[0])
         if device_policy is None:
             device_policies.append(fill_in(_OWN_CLIENT_ID, thing=thing))
         self._provision = {
@@ -255,14 +256,15 @@ class LocalIoT:
             ``clients``: for each client id, ``client_id``, ``connected``, ``since`` (seconds since
             the epoch; None if it never connected), ``subscriptions`` and the number of
             ``unacknowledged`` messages. ``log``: what happened, in order of time; its entries are
-            described in `jobs_sandbox.local.child.activity`.
+            described in `jobs_sandbox.local.child.activity`. ``wildcards``: those in the policy of
+            ``device_cert`` that stand for everything.
 
         Raises:
             SandboxError: the child has ended.
 
         """
         result: dict[str, Any] = self.request("activity", client_id=client_id)
-        return result
+        return result | {"wildcards": self._wildcards}
 
     def wait_ended(self) -> str:
         """Wait until the child has ended; returns ``exit status 1`` or ``signal 9``."""

@@ -52,13 +52,19 @@ class Activity:
 
     def __init__(self, seen: dict[str, Any], ends: Sequence[End] = (), since: float = 0) -> None:
         self._clients: list[dict[str, Any]] = seen["clients"]
+        self._wildcards: list[str] = seen["wildcards"]
         log = [*seen["log"], *({"what": "end"} | end._asdict() for end in ends)]
         log.sort(key=lambda entry: float(entry["time"]))
         self._log: list[Entry] = [entry for entry in log if entry["time"] >= since]
         self._since = since
 
     def count(self, fact: str) -> int:
-        """How often a fact, one of `FACTS`, has happened; ``unacknowledged``: how many are now."""
+        """How often a fact, one of `FACTS`, has happened.
+
+        ``unacknowledged`` and ``wildcards`` count what there is now.
+        """
+        if fact == "wildcards":
+            return len(self._wildcards)
         if fact == "unacknowledged":
             return sum(client["unacknowledged"] for client in self._clients)
         return len(self._entries(fact))
@@ -130,10 +136,8 @@ class Activity:
         """
         if not self._clients:
             return "no device has connected"
-        facts = self.obstacles(job_id)
-        if not self.is_connected:
-            facts.append("the device is not connected")
-        elif status == "QUEUED" and not self._is_notified:
+        facts = [*self.obstacles(job_id), *self._absence()]
+        if self.is_connected and status == "QUEUED" and not self._is_notified:
             facts.append("the device is subscribed to neither notify nor notify-next")
         requests = self._entries("requests")
         if status == "QUEUED":
@@ -144,11 +148,9 @@ class Activity:
 
     def circumstances(self, fact: str) -> str:
         """What may explain the number of a fact."""
-        facts = self.obstacles()
-        if not self.is_connected:
-            facts.append("the device is not connected")
-        if ends := self._entries("ends"):
-            facts.append(f"the device has ended: {ends[-1]['how']}")
+        if fact == "wildcards":
+            return f"the policy of the device has {', '.join(self._wildcards)}"
+        facts = [*self.obstacles(), *self._absence()]
         if pauses := self.pauses(fact)[-_PAUSES:]:
             facts.append(f"the last pauses between them: {', '.join(map(str, pauses))} s")
         return "; ".join(facts)
@@ -163,6 +165,13 @@ class Activity:
         if left_out > 0:
             lines[_FIRST_LINES:-_LAST_LINES] = [f"          … {left_out} more"]
         return lines
+
+    def _absence(self) -> list[str]:
+        """Why the device does nothing, if it is not there."""
+        facts = [] if self.is_connected else ["the device is not connected"]
+        if ends := self._entries("ends"):
+            facts.append(f"the device has ended: {ends[-1]['how']}")
+        return facts
 
     @property
     def _is_notified(self) -> bool:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from jobs_sandbox.core.errors import StartError
-from jobs_sandbox.local.policies import device_policy_for, policy_flaw, read_policy
+from jobs_sandbox.local.policies import device_policy_for, policy_flaw, read_policy, wildcards
 
 ALLOW = {"Effect": "Allow", "Action": "iot:Connect", "Resource": "*"}
 
@@ -26,6 +26,23 @@ def policy(**changes: object) -> str:
 def test_a_policy_that_can_be_used(text: str) -> None:
     """Single statements, lists and conditions are accepted."""
     assert policy_flaw(text) == ""
+
+
+@pytest.mark.parametrize(
+    ("changes", "found"),
+    [
+        ({"Resource": "*"}, ["*"]),
+        ({"Action": ["iot:*"], "Resource": "arn:aws:iot:r:1:client/test-*"}, ["iot:*"]),
+        ({"Resource": ["arn:aws:iot:r:1:topic/*"] * 2}, ["arn:aws:iot:r:1:topic/*"]),
+        ({"Resource": "arn:aws:iot:r:1:topicfilter/#"}, ["arn:aws:iot:r:1:topicfilter/#"]),
+        ({"Resource": "arn:aws:iot:r:1:topic/$aws/things/T/jobs/*"}, []),
+        ({"Effect": "Deny"}, []),
+    ],
+)
+def test_wildcards(changes: dict[str, object], found: list[str]) -> None:
+    """What stands for all actions or resources is found; the shipped policy has none."""
+    assert wildcards(policy(**changes)) == found
+    assert wildcards(device_policy_for("Lamp", None)) == []
 
 
 @pytest.mark.parametrize(

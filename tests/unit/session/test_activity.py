@@ -27,7 +27,7 @@ LOG: list[dict[str, Any]] = [
     {"time": 12.5, "what": "connect", "mqtt": 5, "keep_alive": 30},
     {"time": 13.0, "what": "fault", "kind": "silence", "detail": ""},
 ]
-SEEN = {"clients": [CLIENT], "log": LOG}
+SEEN = {"clients": [CLIENT], "log": LOG, "wildcards": ["iot:*"]}
 
 
 @pytest.mark.parametrize(
@@ -42,6 +42,7 @@ SEEN = {"clients": [CLIENT], "log": LOG}
         ("refused", 2),
         ("ends", 1),
         ("unacknowledged", 2),
+        ("wildcards", 1),
     ],
 )
 def test_facts(fact: str, count: int) -> None:
@@ -53,6 +54,18 @@ def test_since() -> None:
     """What happened before a point in time is left out."""
     activity = Activity(SEEN, [End(9, "SIGSEGV")], since=12)
     assert (activity.count("connects"), activity.count("ends")) == (1, 0)
+
+
+@pytest.mark.parametrize(
+    ("fact", "circumstances"),
+    [
+        ("connects", "the device has ended: SIGSEGV; the last pauses between them: 2.5 s"),
+        ("wildcards", "the policy of the device has iot:*"),
+    ],
+)
+def test_circumstances(fact: str, circumstances: str) -> None:
+    """A verdict says what may explain the number."""
+    assert circumstances in Activity(SEEN, [End(14, "SIGSEGV")]).circumstances(fact)
 
 
 def test_body() -> None:
@@ -92,12 +105,12 @@ def test_story() -> None:
 def test_a_long_story() -> None:
     """A device that does the same again and again does not bury its begin and its end."""
     many = [{"time": float(second), "what": "event", "name": str(second)} for second in range(100)]
-    story = Activity({"clients": [CLIENT], "log": many}).story()
+    story = Activity(SEEN | {"log": many}).story()
     assert len(story) == 41
     assert (story[15], story[-1]) == ("          … 60 more", "  99.0 s  gets an event: 99")
 
 
 def test_a_device_that_never_came() -> None:
     """Without a client, nothing has happened."""
-    activity = Activity({"clients": [], "log": []})
+    activity = Activity({"clients": [], "log": [], "wildcards": []})
     assert (activity.is_connected, activity.is_at_work, activity.story()) == (False, False, [])

@@ -78,7 +78,7 @@ def seen(*entries: dict[str, Any], connected: bool = True, unacknowledged: int =
         "unacknowledged": unacknowledged,
     }
     log = [{"time": float(second), **entry} for second, entry in enumerate(entries, 1)]
-    return Activity({"clients": [client], "log": log})
+    return Activity({"clients": [client], "log": log, "wildcards": []})
 
 
 CONNECT = {"what": "connect"}
@@ -259,9 +259,10 @@ REJECTION = {"outcome": "rejected", "code": "VersionMismatch", "message": "no"}
 @pytest.mark.parametrize(
     ("found", "activity", "cause"),
     [
-        (QUEUED, Activity({"clients": [], "log": []}), "no device has connected"),
+        (QUEUED, Activity({"clients": [], "log": [], "wildcards": []}), "no device has connected"),
         (QUEUED, seen(), "the device has not asked for executions"),
         (QUEUED, seen(connected=False), "the device is not connected"),
+        (IN_PROGRESS, seen({"what": "end", "how": "SIGSEGV"}), "the device has ended: SIGSEGV"),
         (
             QUEUED,
             seen({"what": "request", "operation": "get"}),
