@@ -127,6 +127,8 @@ class Check:
         self._signals = signals
         self._scenarios = scenarios
         self._results: list[Result] = []
+        # Those that failed beside others, and run again.
+        self._failed: list[Result] = []
         # By the name of each scenario that runs, what it is waiting for.
         self._running: dict[str, str] = {}
         self._began = time.monotonic()
@@ -134,7 +136,8 @@ class Check:
     def progress(self) -> str:
         """One line on what is going on."""
         waiting = "; ".join(f"{name}: {what}" for name, what in self._running.items())
-        return f"{len(self._results)} of {len(self._scenarios)} done.  {waiting}"
+        again = f", {len(self._failed)} to be repeated" if self._failed else ""
+        return f"{len(self._results)} of {len(self._scenarios)} done{again}.  {waiting}"
 
     async def run(self) -> int:
         """Run everything, and show the results as they come; returns the exit status."""
@@ -145,6 +148,8 @@ class Check:
                 await self._run_scenarios()
         finally:
             self._running.clear()
+            for result in self._failed:  # after an interruption
+                self._show(result)
             self._end(failure)
         return FAILED if failure or any(result.failed for result in self._results) else OK
 
@@ -168,21 +173,21 @@ class Check:
         Two devices on one machine may be in each other's way: by a file, a lock or a port.
         """
         waiting = iter(self._scenarios)
-        failed: list[Scenario] = []
 
         async def work() -> None:
             for scenario in waiting:
                 result = await self._run_scenario(scenario)
                 if result.failed and len(self._scenarios) > 1:
-                    failed.append(scenario)
+                    self._failed.append(result)
                 else:
                     self._show(result)
 
         async with asyncio.TaskGroup() as group:
             for _ in range(AT_A_TIME):
                 group.create_task(work())
-        for scenario in failed:
-            result = await self._run_scenario(scenario)
+        while self._failed:
+            result = await self._run_scenario(self._failed[0].scenario)
+            del self._failed[0]
             self._show(result if result.failed else replace(result, alone=True))
 
     def _show(self, result: Result) -> None:
@@ -246,7 +251,7 @@ class Check:
                 pass
             except SandboxError as error:
                 problems.append(Problem(line, error))
-        del self._running[scenario.name]
+        self._running.pop(scenario.name, None)
         seconds = time.monotonic() - began
         return Result(scenario, seconds, problems, story, list(transcript.output))
 
