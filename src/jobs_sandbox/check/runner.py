@@ -305,5 +305,5 @@ def _ended(session: Session, activity: Activity) -> RequestFailed:
     return RequestFailed(
         f"the device has ended by itself: {how}",
         cause="; ".join(activity.obstacles()),
-        next_step="see what it printed last.",
+        next_step="see what it printed last; a device must stay in the foreground.",
     )

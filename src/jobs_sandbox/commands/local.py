@@ -90,6 +90,8 @@ _FAULTS: dict[str, tuple[Parameter, ...]] = {
     "certificate": (_CERTIFICATE,),
     "none": (),
 }
+# What those do that nothing follows.
+_ALONE = {"forget-session": "its persistent session is gone", "none": "ends all faults"}
 
 
 def _check_fault(text: str) -> tuple[str, dict[str, Any]]:
@@ -127,7 +129,7 @@ _FAULT = Parameter(
     "<fault>",
     _check_fault,
     "the fault and its arguments",
-    lambda _: [(name, _names(parameters) or "-") for name, parameters in _FAULTS.items()],
+    lambda _: [(name, _names(words) or _ALONE[name]) for name, words in _FAULTS.items()],
     rest=True,
 )
 
@@ -142,7 +144,7 @@ _FAULT = Parameter(
     "the queue can be read; operation: get, start-next, describe or update; code: "
     "RequestThrottled, InternalError, VersionMismatch, InvalidRequest or ResourceNotFound; "
     "certificate, of the server: unknown-ca, other-name, expired or right; times: a number or "
-    "always, without it once; none ends all faults. AWS IoT itself does: disconnect, delay, "
+    "always, without it once. AWS IoT itself does: disconnect, delay, "
     "reject, events, take-over (two devices with one client id) and forget-session (after an "
     "hour). Networks do: refuse, silence, lose and withhold.",
     example="fault lose update",
