@@ -110,20 +110,20 @@ class Activity:
         return body | {"since": round(self._since)} if self._since else body
 
     def obstacles(self, job_id: str = "") -> list[str]:
-        """What the device was refused: the last refusal of its policy, and a last rejection."""
+        """What the device was refused: by its policy, and by the last answer to each request."""
         facts = []
         if refused := self.refusals:
             facts.append(f"the policy of the device does not allow {refused[-1]}")
-        answers = [
-            entry
+        last = {
+            entry["operation"]: entry
             for entry in self._log
             if entry["what"] == "response"
             and (not job_id or entry.get("job_id") in (None, "$next", job_id))
-        ]
-        if answers and answers[-1]["outcome"] == "rejected":
-            last = answers[-1]
-            reason = f"{last.get('code')}: {last.get('message')}"
-            facts.append(f"the last {last['operation']} of the device was rejected: {reason}")
+        }
+        for operation, answer in last.items():
+            if answer["outcome"] == "rejected":
+                reason = f"{answer.get('code')}: {answer.get('message')}"
+                facts.append(f"the last {operation} of the device was rejected: {reason}")
         return facts
 
     def explain(self, job_id: str, status: str) -> str:

@@ -281,7 +281,10 @@ REJECTION = {"outcome": "rejected", "code": "VersionMismatch", "message": "no"}
         ),
         (
             IN_PROGRESS,
-            seen({"what": "response"} | UPDATE | REJECTION),
+            seen(
+                {"what": "response"} | UPDATE | REJECTION,
+                {"what": "response", "operation": "start-next", "outcome": "accepted"},
+            ),
             "the last update of the device was rejected: VersionMismatch: no",
         ),
     ],
