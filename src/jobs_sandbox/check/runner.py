@@ -272,6 +272,9 @@ async def _first_steps(session: Session) -> tuple[Activity, SandboxError | None]
     if activity.is_connected:
         message = f"the device neither subscribes nor asks for jobs within {seconds:g} s"
         next_step = "a device subscribes to notify-next, and asks for what is pending."
+    elif activity.count("connects"):
+        message = f"the device is not connected after {seconds:g} s"
+        next_step = "see what it was refused, and what it printed last."
     else:
         message = f"the device does not connect within {seconds:g} s"
         next_step = (

@@ -32,6 +32,7 @@ _LINES = {
     "fault": "meets a fault: {kind} {detail}",
     "end": "has ended: {how}",
 }
+_MQTT_VERSIONS = {4: "3.1.1"}
 _FIRST_REFUSAL = 128  # of the codes in a SUBACK
 _SHOWN = 20  # of the pauses and of the refusals in a block
 _PAUSES = 5  # in a sentence
@@ -210,6 +211,8 @@ def _last_update(requests: list[Entry]) -> str:
 def _describe(entry: Entry) -> str:
     """An entry of the log in words."""
     what = entry["what"]
+    if what == "connect":
+        entry = entry | {"mqtt": _MQTT_VERSIONS.get(entry["mqtt"], entry["mqtt"])}
     if what == "subscribe" and entry["code"] >= _FIRST_REFUSAL:
         what = "refused subscription"
     text = _LINES[what].format_map(defaultdict(str, entry))

@@ -225,9 +225,9 @@ async def test_a_device_that_ends(bench: Bench, screen: Screen, script: str, sta
         ([], [], False, "the device does not connect within 0.1 s", "TLS"),
         (
             [CLIENT | {"connected": False}],
-            [REFUSED],
+            [{"time": 1.0, "what": "connect", "mqtt": 5}, REFUSED],
             False,
-            "the device does not connect within 0.1 s",
+            "the device is not connected after 0.1 s",
             "the policy of the device does not allow iot:Connect on client/foo",
         ),
         ([CLIENT], [], False, "the device neither subscribes nor asks for jobs", ""),

@@ -24,7 +24,7 @@ LOG: list[dict[str, Any]] = [
     {"time": 11.0, "what": "event", "name": "notify"},
     {"time": 11.5, "what": "request", "status": "SUCCEEDED"} | UPDATE,
     {"time": 11.6, "what": "response", "outcome": "rejected", "code": "InternalError"} | UPDATE,
-    {"time": 12.5, "what": "connect", "mqtt": 5, "keep_alive": 30},
+    {"time": 12.5, "what": "connect", "mqtt": 4, "keep_alive": 30},
     {"time": 13.0, "what": "fault", "kind": "silence", "detail": ""},
 ]
 SEEN = {"clients": [CLIENT], "log": LOG, "wildcards": ["iot:*"]}
@@ -97,7 +97,7 @@ def test_story() -> None:
         "   1.5 s  asks: update J SUCCEEDED",
         "   1.6 s  is answered: update J rejected InternalError",
         "   2.0 s  has ended: exit status 3",
-        "   2.5 s  connects (MQTT 5, keep-alive 30 s)",
+        "   2.5 s  connects (MQTT 3.1.1, keep-alive 30 s)",
         "   3.0 s  meets a fault: silence",
     ]
 
