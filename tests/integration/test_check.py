@@ -1,5 +1,7 @@
 """`--check` with the real program and real devices."""
 
+import json
+import re
 import shlex
 import sys
 from pathlib import Path
@@ -7,9 +9,10 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.support.devices import faulty
 from tests.support.drivers.program import run
 from tests.support.drivers.terminal import Terminal
-from tests.support.readme import ROOT
+from tests.support.readme import ROOT, fences
 from tests.support.waiting import until
 
 MINE = """\
@@ -49,6 +52,36 @@ def test_check(tmp_path: Path) -> None:
         assert shown in done.stdout
     assert 'failures="1"' in (tmp_path / "report.xml").read_text()
     assert "─── CreateJobOutput ─" in (tmp_path / "log" / "mine.log").read_text()
+
+
+def test_the_run_on_the_page(tmp_path: Path) -> None:
+    """The page shows what a run looks like."""
+    [shown] = [fence.text for fence in fences("What a verdict means")]
+    command, *lines = shown.splitlines()
+    device = [sys.executable, faulty.__file__, "dies of a failure"]
+    state = f"{shlex.quote(str(tmp_path))}/$IOT_CLIENT_ID"
+    words = [shlex.join(["sh", "-c", f"exec {shlex.join(device)} {state}"])]
+    words += command.split()[4:]
+    printed = run(["--check", *words], timeout=90).stdout.splitlines()
+    story = printed.index("    What the device did, as AWS IoT saw it:")
+    assert [without_times(line) for line in printed[: story + 3]] == [
+        without_times(line) for line in lines[: story + 3]
+    ]
+    assert without_times(printed[-3]) == without_times(lines[-3])
+
+
+def without_times(line: str) -> str:
+    return re.sub(r"[0-9.]+ s\b", "<time>", line)
+
+
+def test_a_policy_with_wildcards(tmp_path: Path) -> None:
+    """With --policy the device has that policy, and wildcards in it are a failure."""
+    statement = {"Effect": "Allow", "Action": "iot:*", "Resource": "*"}
+    (tmp_path / "policy.json").write_text(json.dumps({"Statement": statement}))
+    words = [reference_device(tmp_path), "least-privilege", "--policy", f"{tmp_path}/policy.json"]
+    done = run(["--check", *words], timeout=90)
+    assert done.returncode == 1
+    assert "the policy of the device has iot:*, *\n" in done.stdout
 
 
 @pytest.mark.parametrize(

@@ -65,3 +65,13 @@ def test_the_tests_that_a_page_names(page: str) -> None:
     }
     assert named
     assert set(named) <= defined
+
+
+def test_the_scenarios_that_the_page_names() -> None:
+    """Each scenario beside a case of Device Advisor exists."""
+    page = (ROOT / "docs" / "testing-a-device.md").read_text(encoding="utf-8")
+    table = page.partition("| case of Device Advisor |")[2].partition("\n\n")[0]
+    named = set(re.findall(r"`([a-z]+-[a-z-]+|[a-z]+)`", table))
+    folder = ROOT / "src" / "jobs_sandbox" / "device" / "scenarios"
+    assert named - {path.stem for path in folder.glob("*.jobs")} == set()
+    assert len(named) > 5

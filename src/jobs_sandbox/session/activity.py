@@ -108,7 +108,11 @@ class Activity:
             "requests": {operation: self.count(operation) for operation in _OPERATIONS},
             "subscriptions": sorted(filters),
         }
-        return body | {"since": round(self._since)} if self._since else body
+        if self._wildcards:
+            body["wildcards"] = self._wildcards
+        if self._since:
+            body["since"] = round(self._since)
+        return body
 
     def obstacles(self, job_id: str = "") -> list[str]:
         """What the device was refused: by its policy, and by the last answer to each request."""

@@ -82,7 +82,9 @@ def test_body() -> None:
         "subscribes": 1,
         "subscriptions": ["$aws/things/T/jobs/notify"],
         "unacknowledged": 2,
+        "wildcards": ["iot:*"],
     }
+    assert Activity(SEEN, since=5).body()["since"] == 5
 
 
 def test_story() -> None:
