@@ -172,7 +172,7 @@ class Check:
 
         Two devices on one machine may be in each other's way: by a file, a lock or a port.
         """
-        waiting = iter(self._scenarios)
+        waiting = iter(sorted(self._scenarios, key=_lasts_short))
 
         async def work() -> None:
             for scenario in waiting:
@@ -254,6 +254,12 @@ class Check:
         self._running.pop(scenario.name, None)
         seconds = time.monotonic() - began
         return Result(scenario, seconds, problems, story, list(transcript.output))
+
+
+def _lasts_short(scenario: Scenario) -> tuple[bool, bool]:
+    """The long ones come first, so that none runs alone in the end."""
+    # Scenarios of the other groups wait until a device has connected again.
+    return not scenario.slow, scenario.group == "jobs"
 
 
 async def _first_steps(session: Session) -> tuple[Activity, SandboxError | None]:
