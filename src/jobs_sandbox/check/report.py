@@ -12,6 +12,13 @@ from jobs_sandbox.core.errors import SandboxError
 from jobs_sandbox.core.text import escape, escape_lines
 from jobs_sandbox.ui.formatting import error_text
 
+_DOCUMENTS = (
+    "the device must know the job documents of the scenarios:",
+    '  {"operation": "sleep", "seconds": 2}  take so long; SUCCEEDED',
+    '  {"operation": "fail", "seconds": 2}   take so long; FAILED',
+    '  {"operation": "restart"}              restart the device, once; SUCCEEDED afterwards',
+    "  anything else                         nothing; REJECTED",
+)
 _PASSED, _WARNING, _FAILED = "passed", "warning", "FAILED"
 
 
@@ -120,7 +127,7 @@ def result_body(result: Result) -> dict[str, Any]:
 def summary(
     results: Sequence[Result], left_out: int, seconds: float, command: Sequence[str]
 ) -> list[str]:
-    """How many scenarios passed, and how to see more of the first one that failed.
+    """How many scenarios passed, and what to know about those that failed.
 
     Args:
         results: of the scenarios that have ended.
@@ -141,6 +148,7 @@ def summary(
         lines.append("two devices side by side were in each other's way: a file, a lock, a port?")
     failed = [result.scenario for result in results if result.failed]
     if failed:
+        lines += _DOCUMENTS
         device, path = shlex.quote(shlex.join(command)), shlex.quote(str(failed[0].path))
         lines.append("to see everything that happens in one of them:")
         lines.append(f"  jobs-sandbox --local --device {device} < {path}")

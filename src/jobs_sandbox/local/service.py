@@ -214,8 +214,8 @@ class LocalIoT:
         | events | late | they come ``seconds`` later |
         | events | early | the queue shows new executions ``seconds`` after their events |
         | withhold | PUBACK, SUBACK, PINGRESP | the packet is not sent |
-        | take-over | | another client connects with the client id, and leaves; for ``seconds``, it |
-        | | | does so again whenever the device is back |
+        | take-over | | another client connects with the client id, and leaves; for ``seconds`` |
+        | | | it does so again whenever the device is back |
         | forget-session | | the persistent session is gone |
         | certificate | unknown-ca, other-name, expired, right | the endpoint shows it to everyone |
         | none | | all faults end |
