@@ -74,8 +74,7 @@ async def describe_job_execution(call: Call, job_id: str, fields: Mapping[str, A
     events="JobExecutionsChangedEvent after a terminal status; NextJobExecutionChangedEvent if "
     "another execution becomes the next",
     operation="UpdateJobExecution",
-    verify_hint="`update-job-execution {0} {1}` again shows it: accepted, or rejected with the "
-    "executionState",
+    verify_hint="`expect {0} {1} 1` shows whether the execution has that status",
 )
 async def update_job_execution(
     call: Call, job_id: str, status: str, fields: Mapping[str, Any] = {}

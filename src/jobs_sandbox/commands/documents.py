@@ -19,7 +19,7 @@ FILE = "file://"
 """What precedes the path of a file to read a job document from, as in the AWS CLI."""
 
 _PATH = re.compile(r"(~|\.{0,2})/\S+|\S+\.json", re.IGNORECASE)
-_CURLY_QUOTES = ("“", "”", "„", "‘", "’")
+_WRONG_QUOTES = ("“", "”", "„", "‘", "’", "'")
 
 
 def job_document(value: str) -> str:
@@ -252,8 +252,8 @@ def _hint(text: str, position: int) -> str:
     """What to do about a frequent mistake, or ``""``."""
     if text.startswith("'"):
         return "leave out the quotes around it: there is no shell."
-    if text.startswith(_CURLY_QUOTES, position):
-        return 'use straight quotes: "'
+    if text.startswith(_WRONG_QUOTES, position):
+        return 'use straight double quotes: "'
     if open_brackets(text) and not text[position:].strip():
         return (
             "close all brackets. A script needs the whole of it in one line; a job document can "

@@ -7,7 +7,7 @@ from jobs_sandbox.commands.command import PROGRAM, Call, Parameter, command, fin
 from jobs_sandbox.commands.completion import help_lines
 from jobs_sandbox.core import blocks
 from jobs_sandbox.core.blocks import Block
-from jobs_sandbox.core.errors import Quit
+from jobs_sandbox.core.errors import Quit, UsageError
 from jobs_sandbox.core.settings import connection_fields
 
 
@@ -25,6 +25,8 @@ async def wait(call: Call, what: float | str, seconds: float | None = None) -> N
     """Wait for an event, or for some seconds."""
     if isinstance(what, str):
         await call.session.wait_for_event(what, seconds)
+    elif seconds is not None:
+        raise UsageError("a timeout goes with an event: wait <seconds>, or wait <EventTitle> 5.")
     else:
         await asyncio.sleep(what)
 
@@ -33,7 +35,8 @@ async def wait(call: Call, what: float | str, seconds: float | None = None) -> N
     "connection",
     PROGRAM,
     summary="show how a second client connects",
-    details="A second client needs another client_id: this one belongs to the program.",
+    details="It prints two lines to paste into another terminal, and all that another client "
+    "needs. client_id is the program's own: another client takes another one.",
     example="connection",
     title=blocks.CONNECTION,
 )

@@ -82,7 +82,6 @@ class Monitor:
     def forget_events(self) -> None:
         """Forget the events that arrived so far: only new ones can be taken."""
         self._untaken.clear()
-        self._arrived.clear()
 
     def arrival(self) -> "asyncio.Future[None]":
         """A future that is done when the next event arrives."""

@@ -215,8 +215,11 @@ class Session:
         )
 
         def report(_: object) -> None:
-            error = None if task.cancelled() else task.exception()
-            if isinstance(error, SandboxError) and not isinstance(error, Rejected):
+            try:
+                task.result()
+            except (asyncio.CancelledError, Rejected):  # a rejection has been shown
+                pass
+            except SandboxError as error:
                 message = f"`{call.label}`, no longer waited for: {error.message}"
                 self._output.error(error.replace(message=message))
 

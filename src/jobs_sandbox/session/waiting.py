@@ -48,7 +48,10 @@ def _why_no_event(monitor: Monitor, title: str, thing: str, began: float) -> str
         return "the connection was down meanwhile, and events may have been lost"
     if arrived := monitor.last_arrival(title):
         at = time.strftime("%H:%M:%S", time.localtime(arrived))
-        return f"an earlier wait took the one that came at {at}, and no other followed"
+        return (
+            f"the last one came at {at}: before the last command that causes events, or an earlier "
+            "wait took it; no other followed"
+        )
     topic = f"$aws/things/{thing}/jobs/{TOPICS[title]}"
     return (
         f"nothing caused one; or no policy of the certificate allows iot:Receive on topic/{topic}"
@@ -174,13 +177,17 @@ def _ended(
         details = execution.get("statusDetails")
         if isinstance(details, dict):
             details = details.get("detailsMap", details)
-        shown = json.dumps(details, ensure_ascii=False) if details else "no statusDetails"
-        cause = f"the device reported {shown}"
+        shown = json.dumps(details, ensure_ascii=False) if details else "none"
+        cause = f"the device reported {found}"
         if found == "TIMED_OUT":
-            cause = f"a timer ran out; {cause}"
+            cause = "a timer ran out before the device reported the end"
+        elif status not in TERMINAL:
+            cause += f" before this command saw it {status}"
+        cause += f" (statusDetails: {shown})"
         if activity:
             cause = "; ".join([cause, *activity.obstacles(job_id)])
-        next_step = f"find out what the device does with this document, and {next_step}"
+        if found != "SUCCEEDED":
+            next_step = f"find out what the device does with this document, and {next_step}"
     return RequestFailed(
         f"the execution of {job_id} ended as {found}, not {status}",
         cause=cause,

@@ -102,6 +102,7 @@ def _connection(body: dict[str, Any]) -> str:
     lines = [
         f"{name}: {value}" for name, value in body.items() if name not in ("environment", "command")
     ]
+    lines.append("To start a second client, paste into another terminal:")
     if environment := body.get("environment"):
         exports = [f"{name}={shlex.quote(value)}" for name, value in environment.items()]
         lines.append(f"export {' '.join(exports)}")

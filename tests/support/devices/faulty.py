@@ -210,7 +210,7 @@ class Device:
         return body
 
     def insist(self, name: str, **fields: Any) -> dict[str, Any]:
-        """The same, again until there is a response; raises RejectedError for an ended execution."""
+        """The same, again until there is a response; raises RejectedError if it has ended."""
         pause = 1.0
         while True:
             try:

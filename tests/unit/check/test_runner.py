@@ -148,7 +148,7 @@ async def test_failed(bench: Bench, screen: Screen) -> None:
         "FAILED   s0  ",
         "    Do it.\n    Because.\n",
         "    line 5: the execution of J ended as SUCCEEDED, not FAILED\n      expect J FAILED\n",
-        "    likely cause: the device reported no statusDetails",
+        "    likely cause: the device reported SUCCEEDED (statusDetails: none)",
         "       1.5 s  is answered: update accepted\n",
         "      device 2\n",
         "0 passed, 1 failed in ",

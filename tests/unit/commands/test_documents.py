@@ -49,8 +49,9 @@ def test_caret(document: str, line: str, column: int) -> None:
     ("document", "hint"),
     [
         ("'{\"a\": 1}'", "leave out the quotes"),
-        ("{“a”: 1}", "straight quotes"),
-        ('{"a": “1"}', "straight quotes"),
+        ("{“a”: 1}", "straight double quotes"),
+        ('{"a": “1"}', "straight double quotes"),
+        ("{'a': 1}", "straight double quotes"),
         ('{"a": 1,', "close all brackets"),
         ("[1", "close all brackets"),
         ("doc.json", "file://doc.json"),

@@ -139,7 +139,7 @@ async def test_time_out(output: FakeOutput, line: str, message: str) -> None:
     run = FakeRun(output, timeout=0)
     with pytest.raises(RequestFailed, match=message) as caught:
         await run.session.run(line)
-    assert f"it may have been carried out: `{line}` again" in caught.value.next_step
+    assert "it may have been carried out: `" in caught.value.next_step
 
 
 @pytest.mark.parametrize(

@@ -72,6 +72,7 @@ def test_connection() -> None:
     }
     assert body_text(Block("Connection", body)) == [
         "thing: T\\u001b",
+        "To start a second client, paste into another terminal:",
         "export AWS_REGION=us-east-1 HOME_OF='a b'\"'\"'c'",
         "jobs-sandbox …",
         "",
