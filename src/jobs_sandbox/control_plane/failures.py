@@ -365,7 +365,7 @@ def explain(
     kinds |= _kinds(error)
     words = redact(_words(error), secrets)[:_LONGEST]
     denied = re.search(r"perform: (\S+)(?: on resource: (\S+))?", words)
-    permission = f"{denied[1]} on {denied[2] or '*'}" if denied else f"{action} on the thing or job"
+    permission = f"{denied[1]} on {denied[2] or '*'}" if denied else action
     names |= {"action": action, "words": words, "permission": permission}
     failure = next(
         row

@@ -39,7 +39,7 @@ CANONICAL = (
         (
             "iot:DeleteJob",
             refusal(403, "UnauthorizedException", ""),
-            "lack the permission iot:DeleteJob on the thing or job",
+            "lack the permission iot:DeleteJob",
         ),
         ("iot:DeleteJob", refusal(403, "ExpiredTokenException"), "have expired | renew them"),
         ("iot:DeleteJob", refusal(403, "UnrecognizedClientException"), "access key does not exist"),
