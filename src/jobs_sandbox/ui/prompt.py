@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import termios
 import time
 
 from prompt_toolkit import PromptSession
@@ -67,7 +68,7 @@ class Prompt:
         running = asyncio.create_task(self._run_lines())
         try:
             await self._prompt.prompt_async(handle_sigint=False)
-        except EOFError:  # the terminal is gone
+        except (EOFError, OSError, termios.error):  # the terminal is gone
             pass
         finally:
             running.cancel()
@@ -109,7 +110,8 @@ class Prompt:
         except Quit:
             await self._console.flush()
         finally:
-            if self._prompt.app.is_running:
+            ended = self._prompt.app.future
+            if ended and not ended.done():
                 self._prompt.app.exit(result="")
 
     def _key_bindings(self) -> KeyBindings:
