@@ -22,7 +22,7 @@ from jobs_sandbox.ui.console import Console
 from jobs_sandbox.ui.script import PROMPT, read_lines, run_script
 
 _GRACE = 2.0  # seconds, for a control plane that answers late, but with the reason
-_CLOSE_TIMEOUT = 2.0  # seconds, to write what is left when the program is told to end
+_CLOSE_TIMEOUT = 2.0  # seconds, to write what is left when a signal ends the program
 
 
 Work = Callable[[argparse.Namespace, Console, Signals], Awaitable[int]]

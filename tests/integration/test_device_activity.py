@@ -26,7 +26,7 @@ expect Job2 SUCCEEDED 1
 
 
 def test_faults_and_judgements(tmp_path: Path) -> None:
-    """A script causes faults, sees what the device does about them, and is told why it failed."""
+    """A script causes faults, sees what the device does about them, and shows why it failed."""
     command = [sys.executable, ROOT / "examples/job_executor.py", "--run", "cat"]
     command += ["--state", tmp_path / "state"]
     device = shlex.join(map(str, command))

@@ -84,9 +84,9 @@ def _run_without(account: Account, missing: Permission | None) -> Outcome:
         "\n".join(SCRIPT).format(job=thing),
         account.operator(thing, left["control-plane-policy"]),
     )
-    told = [json.loads(line) for line in f"{done.stderr}{done.stdout}".splitlines()]
-    errors = [line for line in told if line["type"] == "Error"]
-    unknown = [line["body"]["unknown"] for line in told if line["type"] == blocks.DIAGNOSIS]
+    notices = [json.loads(line) for line in f"{done.stderr}{done.stdout}".splitlines()]
+    errors = [line for line in notices if line["type"] == "Error"]
+    unknown = [line["body"]["unknown"] for line in notices if line["type"] == blocks.DIAGNOSIS]
     return Outcome(thing, done.returncode, errors, str(unknown))
 
 

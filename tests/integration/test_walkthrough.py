@@ -35,9 +35,9 @@ def test_walkthrough_as_json() -> None:
         == readme_fields
     )
 
-    told = [json.loads(line) for line in done.stderr.splitlines()]
-    assert {line["type"] for line in told} == {"Notice", "Error"}
-    errors = [line for line in told if line["type"] == "Error"]
+    notices = [json.loads(line) for line in done.stderr.splitlines()]
+    assert {line["type"] for line in notices} == {"Notice", "Error"}
+    errors = [line for line in notices if line["type"] == "Error"]
     assert [error["line"] for error in errors] == [len(script) - 1, len(script)]
     assert errors[0]["command"] == "nonsense"
 
@@ -68,9 +68,9 @@ def test_the_invitation() -> None:
     """A second client, started with exactly what the first one prints, gets the same events."""
     with Program(["--local", "Shared-Thing"]) as first:
         first.started().send("connection")
-        told = first.take("Connection")["Connection"]
-        exports = re.search(r"^export (.+)$", told, re.MULTILINE)
-        command = re.search(r"^\S+/jobs-sandbox (.+)$", told, re.MULTILINE)
+        shown = first.take("Connection")["Connection"]
+        exports = re.search(r"^export (.+)$", shown, re.MULTILINE)
+        command = re.search(r"^\S+/jobs-sandbox (.+)$", shown, re.MULTILINE)
         assert exports
         assert command
         env = dict(word.split("=", 1) for word in shlex.split(exports[1]))
@@ -94,8 +94,8 @@ def test_the_invitation() -> None:
 def test_the_invitation_as_json() -> None:
     """As JSON, the first line of stderr is one notice that holds all that a second client needs."""
     done = run(["--local", "--output", "json"])
-    told = json.loads(done.stderr.splitlines()[0])
-    assert told["type"] == "Notice"
+    notice = json.loads(done.stderr.splitlines()[0])
+    assert notice["type"] == "Notice"
     needed = {
         "endpoint",
         "port",
@@ -107,5 +107,5 @@ def test_the_invitation_as_json() -> None:
         "endpoint_url",
         "environment",
     }
-    assert set(told) == needed | {"type", "client_id", "command"}
-    assert told["thing"] == "SandboxThing"
+    assert set(notice) == needed | {"type", "client_id", "command"}
+    assert notice["thing"] == "SandboxThing"

@@ -171,7 +171,7 @@ def test_a_start_that_fails(world: World, step: str) -> None:
 
 
 class FakeLocal:
-    """An embedded AWS IoT that tells its story, and ends when ``ends`` is set."""
+    """An embedded AWS IoT that records its calls, and ends when ``ends`` is set."""
 
     endpoint = "localhost"
     cert = key = region = ca_file = endpoint_url = device_key = "x"

@@ -86,11 +86,11 @@ def test_declared_dependencies(is_local: bool) -> None:  # noqa: FBT001
 
 
 def test_the_name_on_the_index() -> None:
-    """Nobody is told to install the name on the package index: it is not ours."""
-    told = (
+    """No page says to install the name on the package index: it is not ours."""
+    pattern = (
         r"jobs-sandbox\[(?!\w+\] @ git\+)"
         r"|(install|add|uvx|run|--from|--spec)( -\S+)*\s+['\"]?jobs-sandbox\b(?!\[)"
     )
     pages = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *(ROOT / "src").rglob("*.py")]
-    found = [page.name for page in pages if re.search(told, page.read_text(encoding="utf-8"))]
+    found = [page.name for page in pages if re.search(pattern, page.read_text(encoding="utf-8"))]
     assert found == []

@@ -12,7 +12,7 @@ from tests.support.waiting import PATIENCE
 
 
 class Server:
-    """Accepts connections until it is told not to; a context manager.
+    """Accepts connections; a context manager.
 
     Attributes:
         port: where it listens; it stays the same when `listen` follows `refuse`.

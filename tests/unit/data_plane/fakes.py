@@ -83,7 +83,7 @@ class FakeSdk:
         streams: the last stream of each title.
         asked: each request with the name of its operation and its future.
         stopped_with: the DISCONNECT packets.
-        stops: whether the client stops when it is told to.
+        stops: whether the client stops when asked.
 
     """
 

@@ -71,7 +71,7 @@ async def test_connack_refuses(sdk: FakeSdk) -> None:
 
 
 async def test_cancelled_start(sdk: FakeSdk) -> None:
-    """A start that is cancelled leaves no client behind."""
+    """A start that is canceled leaves no client behind."""
     sdk.on_start = lambda: None
     start = asyncio.ensure_future(sdk.data_plane().__aenter__())
     await settle()

@@ -28,7 +28,7 @@ def test_connection_cause(
     packet: mqtt5.DisconnectPacket | mqtt5.ConnackPacket | None,
     cause: str,
 ) -> None:
-    """The end of a connection is told in the broker's own words if it gave any, else the SDK's."""
+    """The end of a connection is reported in the broker's words if it gave any, else the SDK's."""
     assert connection_cause(HANGUP, packet) == cause
 
 

@@ -88,7 +88,7 @@ def test_body() -> None:
 
 
 def test_story() -> None:
-    """Everything is told in order of time, with the seconds since the beginning."""
+    """Everything is listed in order of time, with the seconds since the beginning."""
     story = Activity(SEEN, [End(12, "exit status 3")]).story()
     assert story[2:4] == [
         "   0.2 s  subscribes to $aws/things/T/jobs/notify (QoS 1)",

@@ -233,7 +233,7 @@ async def test_an_interrupt_too_late(run: FakeRun, output: FakeOutput) -> None:
 
 
 async def test_cancellation(run: FakeRun, output: FakeOutput) -> None:
-    """When the program is told to end, the command ends, too."""
+    """When the program is to end, the command ends, too."""
     task = await begun(run, UPDATE)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):

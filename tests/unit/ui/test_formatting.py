@@ -140,7 +140,7 @@ def test_error_hides_users() -> None:
 
 
 def test_diagnosis() -> None:
-    """A diagnosis is told in sentences, and what comes from the network is escaped."""
+    """A diagnosis is shown in sentences, and text from the network is escaped."""
     finding = {"reason": "x", "meaning": "It is so.", "fact": "comment \n\x1b", "next": "do that."}
     body = {"jobId": "J", "thingName": "T", "findings": [finding], "unknown": ["failed\n"]}
     assert body_text(Block("Diagnosis", body)) == [
