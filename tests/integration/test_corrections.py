@@ -113,6 +113,8 @@ def test_wait_for_start_times(account: Account, raw_device: RawDevice) -> None:
     later = create_at("A", now + timedelta(minutes=2))
     assert account.iot.describe_job(jobId=later)["job"]["status"] == "SCHEDULED"
     assert raw_device.ask(f"{later}/get")[1]["code"] == "ResourceNotFound"
+    with pytest.raises(ClientError, match="SCHEDULED"):
+        account.iot.delete_job(jobId=later)
     account.iot.cancel_job(jobId=later)
     assert account.iot.describe_job(jobId=later)["job"]["status"] == "CANCELED"
     # The start of this minute has come already.

@@ -5,6 +5,7 @@ from typing import Any
 
 import mqtt5
 import pytest
+from botocore.exceptions import ClientError
 
 from tests.support.aws.account import Account
 from tests.support.drivers.raw_device import RawDevice
@@ -102,6 +103,12 @@ def test_a_session_is_kept(account: Account) -> None:
         assert [[each["jobId"] for each in queued] for queued in lists] == [
             jobs[: number + 1] for number in range(5)
         ]
+
+
+def test_connectivity_is_not_indexed(account: Account, raw_device: RawDevice) -> None:
+    """GetThingConnectivityData fails, whether the thing is connected or not."""
+    with pytest.raises(ClientError):
+        account.iot.get_thing_connectivity_data(thingName=raw_device.thing)
 
 
 def test_describe_endpoint_names_another_port(account: Account) -> None:

@@ -280,23 +280,31 @@ def delete_jobs_after_a_while() -> None:
     Attempting to delete or cancel a job whose status is already "DELETION_IN_PROGRESS" will result
     in an error. Only 10 jobs may have status "DELETION_IN_PROGRESS" at the same time, or a
     LimitExceededException will occur. (…) After a job deletion is completed, you may reuse this
-    jobId" (API reference, DeleteJob).
+    jobId"; without force, "you can only delete a job which is in a terminal state ("COMPLETED" or
+    "CANCELED") or an exception will occur" (API reference, DeleteJob).
     """
     delete = iot._delete_job
 
     async def delete_job(job_id: str, query: dict[str, str]) -> Any:
         job = iot._jobs.get(job_id)
-        if job is None or (job["status"] == "IN_PROGRESS" and not iot._qp_bool(query, "force")):
+        if job is None:
             return await delete(job_id, query)
         if job["status"] == DELETING:
-            code = "InvalidStateTransitionException"
-            return iot.error_response_json(code, f"Job {job_id} is in status {DELETING}.", 409)
+            return refusal(job)
+        if job["status"] in {"IN_PROGRESS", SCHEDULED} and not iot._qp_bool(query, "force"):
+            return refusal(job)
         if sum(other["status"] == DELETING for other in iot._jobs.values()) >= MOST_DELETIONS:
             message = f"{MOST_DELETIONS} jobs are in status {DELETING}."
             return iot.error_response_json("LimitExceededException", message, 410)
         job["status"] = DELETING
         run(delete_later(job_id))
         return iot.json_response({})
+
+    def refusal(job: dict[str, Any]) -> Any:
+        code = "InvalidStateTransitionException"
+        return iot.error_response_json(
+            code, f"Job {job['jobId']} is in status {job['status']}.", HTTPStatus.CONFLICT
+        )
 
     async def delete_later(job_id: str) -> None:
         await asyncio.sleep(DELETION_TAKES)
