@@ -300,6 +300,13 @@ def test_a_fault_is_for_one_client(local: LocalIoT, device: RawDevice) -> None:
         assert other.ask("get")[0] == "accepted"
 
 
+@pytest.mark.parametrize("kind", ["disconnect", "take-over", "forget-session"])
+def test_a_fault_without_a_connection(local: LocalIoT, kind: str) -> None:
+    """A fault for a moment fails if the device is not connected, and has no session."""
+    with pytest.raises(SandboxError, match="the device is not connected"):
+        local.fault(kind, "test-absent")
+
+
 def test_an_unknown_fault(local: LocalIoT) -> None:
     """A fault that does not exist is refused."""
     with pytest.raises(SandboxError, match="unknown fault: lose everything"):

@@ -247,9 +247,11 @@ def parse(line: str, session: Session) -> Call | None:
     name, rest = first_word(line)
     if not name or name.startswith("#"):
         return None
-    optional = name.lower() == SHOULD and bool(rest)
+    optional = name.lower() == SHOULD
     if optional:
         name, rest = first_word(rest)
+        if not name:
+            raise UsageError("should needs a command.", next_step=f"see `help {SHOULD}`.")
     if name.startswith(("{", "[")):
         raise UsageError(
             "a job document alone is not a command.",

@@ -22,10 +22,17 @@ _LAST_LINES = (
     "help <command> explains one. Tab completes, Ctrl-R searches, Ctrl-D leaves,",
     "Ctrl-C stops waiting or drops the line, Ctrl-X Ctrl-E runs it from $EDITOR.",
 )
+_SHOULD_LINES = (
+    "should <command>",
+    "  run a command whose failure is a warning: a script goes on, with exit status 0",
+    "  example: should expect-device connects at-most 6 15",
+)
 
 
 def help_lines(name: str = "") -> list[str]:
     """The help for one command, or all commands under the headings of the Swift sample."""
+    if name == SHOULD:
+        return list(_SHOULD_LINES)
     if name:
         return _explain(COMMANDS[name])
     lines = []

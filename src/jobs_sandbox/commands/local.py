@@ -17,6 +17,7 @@ _OPERATIONS = {
     "describe": "DescribeJobExecution",
     "update": "UpdateJobExecution",
 }
+_HIGHEST_REASON = 255
 FACTS = {
     "connects": "CONNECT packets, also refused ones",
     "subscribes": "topic filters that were granted",
@@ -39,14 +40,21 @@ def _number(value: str) -> int:
 
 def _times(value: str) -> int | None:
     """How often; None is always."""
-    return None if value.lower() == "always" else _number(value)
+    if value.lower() == "always":
+        return None
+    if number := _number(value):
+        return number
+    raise UsageError("a fault that takes effect 0 times does nothing: give 1 to 9999, or always.")
 
 
 def _reason(value: str) -> int:
     """A reason code of MQTT 5, decimal or hexadecimal."""
     if not re.fullmatch("[0-9]{1,3}|0x[0-9a-fA-F]{2}", value):
         raise UsageError(f"{short(value)} is not a reason code of MQTT 5, such as 139 or 0x8B.")
-    return int(value, 0)
+    code = int(value, 16 if "x" in value else 10)
+    if code > _HIGHEST_REASON:
+        raise UsageError(f"{code} is not a reason code of MQTT 5: 0 to {_HIGHEST_REASON}.")
+    return code
 
 
 def _word(name: str, *words: str, required: bool = True) -> Parameter:

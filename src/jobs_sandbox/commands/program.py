@@ -3,7 +3,15 @@
 import asyncio
 
 from jobs_sandbox.commands.arguments import SECONDS_OR_EVENT, TIMEOUT
-from jobs_sandbox.commands.command import PROGRAM, Call, Parameter, command, find_command, summaries
+from jobs_sandbox.commands.command import (
+    PROGRAM,
+    SHOULD,
+    Call,
+    Parameter,
+    command,
+    find_command,
+    summaries,
+)
 from jobs_sandbox.commands.completion import help_lines
 from jobs_sandbox.core import blocks
 from jobs_sandbox.core.blocks import Block
@@ -70,9 +78,13 @@ async def start_device(call: Call) -> None:
     await call.session.device.start()
 
 
+def _topic(name: str) -> str:
+    return SHOULD if name.lower() == SHOULD else find_command(name).name
+
+
 _COMMAND = Parameter(
     "[command]",
-    lambda name: find_command(name).name,
+    _topic,
     "the name of a command",
     lambda _: summaries(),
     required=False,

@@ -232,7 +232,8 @@ class LocalIoT:
             reason: MQTT 5 reason code.
 
         Raises:
-            SandboxError: the fault is unknown, or the child has ended.
+            SandboxError: the fault is unknown, or a disconnect, take-over or forget-session at once
+                finds no connection and no session; or the child has ended.
 
         """
         self.request(

@@ -102,9 +102,11 @@ def test_document_byte_for_byte(document: str) -> None:
         ("fault lose get 2 3", "fault lose takes no further argument: '3'"),
         ("fault lose get twice", "'twice' is not a whole number"),
         ("fault disconnect busy", "'busy' is not a reason code of MQTT 5"),
+        ("fault disconnect 256", "256 is not a reason code of MQTT 5: 0 to 255"),
+        ("fault lose get 0", "0 times does nothing"),
         ("expect-device conects at-most 1", "'conects' is not a fact: "),
         ("expect-device connects at-most", "expect-device needs <n>"),
-        ("should", "unknown command 'should'"),
+        ("should", "should needs a command"),
         ("should frob", "unknown command 'frob'"),
     ],
 )

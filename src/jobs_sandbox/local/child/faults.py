@@ -204,7 +204,12 @@ async def cause(
     code: str = "",
     reason: int | None = None,
 ) -> None:
-    """Cause a fault, or end faults; raises ValueError if it is unknown."""
+    """Cause a fault, or end faults.
+
+    Raises:
+        ValueError: it is unknown, or it is one for a moment and there is no connection to meet.
+
+    """
     if detail not in _DETAILS.get(kind, ()):
         raise ValueError(f"unknown fault: {kind} {detail}".strip())
     if kind == "none":
@@ -219,20 +224,24 @@ async def cause(
         if kind not in {"disconnect", "forget-session"}:
             _faults.append(Fault(client_id, kind, detail, seconds, times, code, end))
         if kind in {"disconnect", "take-over", "forget-session"}:
-            for name in clients(client_id):
-                await _interfere(name, kind, reason)
+            met = [await _interfere(name, kind, reason) for name in clients(client_id)]
+            if not any(met) and not seconds:
+                raise ValueError(f"the fault {kind} meets nothing: the device is not connected")
 
 
-async def _interfere(client_id: str, kind: str, reason: int | None) -> None:
+async def _interfere(client_id: str, kind: str, reason: int | None) -> bool:
+    """Do something to the connection or to the session of a client; False if it has none."""
     key = ACCOUNT, REGION, client_id
     connection = iot._connected_clients.get(key)
+    if connection is None and not (kind == "forget-session" and key in iot._persistent_sessions):
+        return False
     activity.record(client_id, "fault", kind=kind)
     if kind == "forget-session":
         iot._persistent_sessions.pop(key, None)
     elif kind == "take-over":
         await iot._force_disconnect_duplicate(*key)
     if connection is None:
-        return
+        return True
     if kind == "forget-session":
         connection._persist_session = False
     elif kind == "disconnect":
@@ -241,6 +250,7 @@ async def _interfere(client_id: str, kind: str, reason: int | None) -> None:
             await connection.send_bytes(iot._make_disconnect(reason))
         await connection._send({"type": "websocket.close"})
         await connection.cleanup()
+    return True
 
 
 def _show_certificate(detail: str) -> None:
