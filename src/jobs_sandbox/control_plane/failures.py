@@ -226,8 +226,8 @@ FAILURES = (
         "InvalidRequestException ResourceNotFoundException IndexNotReadyException",
         FAILED,
         "fleet indexing does not index the connectivity of things in this account, or not yet",
-        "`aws iot get-indexing-configuration` shows it.",
-        pattern="^iot:GetThingConnectivityData ",
+        "`aws iot get-indexing-configuration` shows it (it needs iot:GetIndexingConfiguration).",
+        pattern="^iot:GetThingConnectivityData (?!.*[Tt]hing not found)",
     ),
     Failure(
         "ResourceNotFoundException",

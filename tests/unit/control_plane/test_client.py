@@ -142,9 +142,14 @@ def test_list_job_executions(plane: ControlPlane, service: Control) -> None:
 def test_thing_connectivity(plane: ControlPlane, service: Control) -> None:
     """GetThingConnectivityData tells whether the thing is connected; without an index, why not."""
     connectivity = {"connected": False, "timestamp": NOW, "disconnectReason": "CONNECTION_LOST"}
-    service.script(Answer(200, connectivity), refusal(400, "IndexNotReadyException"))
+    service.script(
+        Answer(200, connectivity),
+        refusal(400, "IndexNotReadyException"),
+        refusal(404, "ResourceNotFoundException", "Thing not found"),
+    )
     assert connectivity.items() <= plane.thing_connectivity().items()
     assert "fleet indexing" in failure(plane.thing_connectivity).cause
+    assert "fleet indexing" not in failure(plane.thing_connectivity).cause
 
 
 # Answers that are not AWS IoT's
