@@ -22,6 +22,8 @@ expect-device connects at-most 0 1
 stop-device
 create-job Job2 {}
 expect Job2 SUCCEEDED 1
+diagnose-job Job2
+fault disconnect
 """
 
 
@@ -40,6 +42,12 @@ def test_faults_and_judgements(tmp_path: Path) -> None:
         ("Warning", 9),
         ("Error", 10),
         ("Error", 13),
+        ("Error", 15),
     ]
     assert "the device is not connected" in errors[2]["cause"]
+    assert "the device is not connected" in errors[3]["message"]
+    [diagnosis] = [block["body"] for block in shown if block["type"] == "Diagnosis"]
+    [first, second] = diagnosis["findings"]
+    assert (first["reason"], first["fact"]) == ("device-ended", "it was stopped")
+    assert second["reason"] == "not-connected"
     assert done.returncode == 1

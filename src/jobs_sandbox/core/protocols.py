@@ -99,6 +99,10 @@ class Device(Protocol):
     def ends(self) -> Sequence[End]:
         """Each time it has ended by itself, in order of time."""
 
+    @property
+    def absence(self) -> str:
+        """How it has ended, or that it was stopped; ``""`` while it runs."""
+
     async def start(self) -> None:
         """Start it; raises `SandboxError` if it cannot be started or is running."""
 

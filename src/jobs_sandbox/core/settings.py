@@ -1,5 +1,6 @@
 """The settings of one run, and what a second client needs to connect in the same way."""
 
+import re
 import shlex
 import sys
 import uuid
@@ -14,6 +15,11 @@ from jobs_sandbox.core.redaction import without_user
 def new_client_id(owner: str = "") -> str:
     """A client id that the shipped device policy allows: ``test-<owner><uuid4>``."""
     return f"test-{owner}{uuid.uuid4()}"
+
+
+def is_new_client_id(client_id: str) -> bool:
+    """Whether it is one of `new_client_id` without an owner: that of a prompt of this program."""
+    return re.fullmatch("test-[0-9a-f-]{36}", client_id) is not None
 
 
 class Settings(NamedTuple):

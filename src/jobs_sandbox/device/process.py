@@ -100,6 +100,13 @@ class DeviceProcess:
         """Whether it has ended by itself, and has not been started again."""
         return self._process is not None and self._running() is None and not self._stopped
 
+    @property
+    def absence(self) -> str:
+        """How it has ended, or that it was stopped; ``""`` while it runs."""
+        if self.has_ended:
+            return f"it has ended: {self.ends[-1].how}"
+        return "" if self._running() else "it was stopped"
+
     async def start(self) -> None:
         """Start it.
 

@@ -2,11 +2,12 @@
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
 from jobs_sandbox.core.protocols import End
+from jobs_sandbox.core.settings import is_new_client_id
 
 _OPERATIONS = ("get", "start-next", "describe", "update")
 _ASKING = ("get", "start-next", "describe")
@@ -39,6 +40,47 @@ _PAUSES = 5  # in a sentence
 _FIRST_LINES, _LAST_LINES = 15, 25  # of a story
 
 Entry = dict[str, Any]
+
+
+def without_prompts(seen: dict[str, Any]) -> dict[str, Any]:
+    """What the service has seen of the device, without prompts that joined with its certificate.
+
+    A prompt that has started or updated a job counts as a device.
+    """
+    at_work = {
+        entry["client_id"]
+        for entry in seen["log"]
+        if entry["what"] == "request" and entry["operation"] in {"start-next", "update"}
+    }
+
+    def counts(one: dict[str, Any]) -> bool:
+        client_id = one["client_id"]
+        return client_id in at_work or not is_new_client_id(client_id)
+
+    return seen | {
+        "clients": [client for client in seen["clients"] if counts(client)],
+        "log": [entry for entry in seen["log"] if counts(entry)],
+    }
+
+
+def rejections(log: Iterable[Mapping[str, Any]], job_id: str = "") -> list[Mapping[str, Any]]:
+    """The last response to each kind of request, where it is a rejection; the latest is last.
+
+    Args:
+        log: of the device, in order of time.
+        job_id: leaves out the requests that concern other jobs; not an update of a job that does
+            not exist, which may be meant for this one.
+
+    """
+    last: dict[str, Mapping[str, Any]] = {}
+    for entry in log:
+        if entry["what"] != "response":
+            continue
+        is_lost = entry["operation"] == "update" and entry.get("code") == "ResourceNotFound"
+        if not job_id or is_lost or entry.get("job_id") in {None, "$next", job_id}:
+            last.pop(entry["operation"], None)
+            last[entry["operation"]] = entry
+    return [entry for entry in last.values() if entry["outcome"] == "rejected"]
 
 
 class Activity:
@@ -119,16 +161,9 @@ class Activity:
         facts = []
         if refused := self.refusals:
             facts.append(f"the policy of the device does not allow {refused[-1]}")
-        last = {
-            entry["operation"]: entry
-            for entry in self._log
-            if entry["what"] == "response"
-            and (not job_id or entry.get("job_id") in (None, "$next", job_id))
-        }
-        for operation, answer in last.items():
-            if answer["outcome"] == "rejected":
-                reason = f"{answer.get('code')}: {answer.get('message')}"
-                facts.append(f"the last {operation} of the device was rejected: {reason}")
+        for answer in rejections(self._log, job_id):
+            reason = f"{answer.get('code')}: {answer.get('message')}"
+            facts.append(f"the last {answer['operation']} of the device was rejected: {reason}")
         return facts
 
     def explain(self, job_id: str, status: str) -> str:

@@ -15,11 +15,17 @@ from typing import Any, NamedTuple
 
 from jobs_sandbox.core.blocks import EVENTS, TOPICS
 from jobs_sandbox.core.jobs import PENDING
+from jobs_sandbox.session.activity import rejections
 
 Fields = Mapping[str, Any]
 
 QUIET = 30.0
 """Seconds after which a device that has done nothing for an execution is worth a finding."""
+
+_GRACE = 3.0
+"""Seconds that a device has after a connect, to subscribe and to ask."""
+
+_RECENT = 60.0  # seconds
 
 _UNITS = {"d": 86400, "h": 3600, "min": 60, "s": 1}
 
@@ -39,6 +45,7 @@ class Evidence:
         connectivity: of GetThingConnectivityData; empty if it could not be asked.
         activity: what the embedded AWS IoT has seen of the device, see `Service.activity`; None
             without it.
+        absence: how the process of ``--device`` has ended, see `Device.absence`.
 
     """
 
@@ -51,6 +58,7 @@ class Evidence:
     namespace: str = ""
     connectivity: Fields = field(default_factory=dict)
     activity: Fields | None = None
+    absence: str = ""
 
     @property
     def job_status(self) -> str:
@@ -69,15 +77,10 @@ class Evidence:
         return queued_at
 
     @property
-    def clients(self) -> list[Fields]:
-        """The clients with which the device has been connected."""
-        clients: list[Fields] = (self.activity or {}).get("clients", [])
-        return [client for client in clients if client["since"]]
-
-    @property
     def connected(self) -> list[Fields]:
-        """The clients with which it is connected now."""
-        return [client for client in self.clients if client["connected"]]
+        """The clients with which the device is connected now."""
+        clients: list[Fields] = (self.activity or {}).get("clients", [])
+        return [client for client in clients if client["connected"]]
 
     def logged(self, *what: str, since: float = 0) -> list[Fields]:
         """The entries of these kinds in the log of the device, the last one first."""
@@ -86,7 +89,7 @@ class Evidence:
 
     def at(self, seconds: Any) -> str:
         """A time, and how long ago it was."""
-        if not isinstance(seconds, int | float):
+        if not seconds or seconds < 0:
             return "an unknown time"
         ago = max(0, int(self.now - seconds))
         name, unit = next(one for one in _UNITS.items() if ago >= one[1] or one[1] == 1)
@@ -158,9 +161,17 @@ def _was_canceled(evidence: Evidence) -> str:
     return f"{_job(evidence)}; this thing has no execution of it" if is_so else ""
 
 
-def _was_completed_without(evidence: Evidence) -> str:
-    is_so = evidence.job_status == "COMPLETED" and evidence.execution == {}
-    return f"{_job(evidence)}; this thing has no execution of it" if is_so else ""
+def _was_completed_without(evidence: Evidence, *, is_target: bool = False) -> str:
+    job = evidence.job or {}
+    targets = job.get("targets", [])
+    if evidence.job_status != "COMPLETED" or evidence.execution != {}:
+        return ""
+    if any(_is_thing(evidence, target) for target in targets) is not is_target:
+        return ""
+    return (
+        f"{_job(evidence)}, targets {', '.join(targets)}, targetSelection "
+        f"{job.get('targetSelection')}; this thing has no execution of it"
+    )
 
 
 def _is_rolled_out_later(evidence: Evidence) -> str:
@@ -174,7 +185,10 @@ def _is_rolled_out_later(evidence: Evidence) -> str:
     if job:
         rate = _text(job.get("jobExecutionsRolloutConfig", {}))
         targets = ", ".join(job.get("targets", []))
-        fact += f"; {made} executions so far, targets {targets}, jobExecutionsRolloutConfig {rate}"
+        fact += (
+            f"; executions so far: {made}, targets {targets}, targetSelection "
+            f"{job.get('targetSelection')}, jobExecutionsRolloutConfig {rate}"
+        )
     return fact
 
 
@@ -195,13 +209,43 @@ def _job(evidence: Evidence) -> str:
 
 
 def _has_ended(status: str, evidence: Evidence) -> str:
-    return _end(evidence) if evidence.status == status else ""
+    if evidence.status != status or _is_retried(evidence):
+        return ""
+    return _end(evidence)
+
+
+def _is_retried(evidence: Evidence) -> str:
+    """AWS IoT retries "until … it reaches the maximum number" (jobs-configurations-details)."""
+    if evidence.job_status != "IN_PROGRESS" or evidence.status not in {"FAILED", "TIMED_OUT"}:
+        return ""
+    types = (evidence.status, "ALL")
+    retries = [one["numberOfRetries"] for one in _retries(evidence) if one["failureType"] in types]
+    attempts = max(retries, default=0) + 1
+    number = (evidence.execution or {}).get("executionNumber", 1)
+    if number >= attempts:
+        return ""
+    return f"{_end(evidence)}; AWS IoT tries again: attempt {number + 1} of {attempts}"
+
+
+def _retries(evidence: Evidence) -> list[Fields]:
+    config = (evidence.job or {}).get("jobExecutionsRetryConfig") or {}
+    criteria: list[Fields] = config.get("criteriaList", [])
+    return criteria
 
 
 def _end(evidence: Evidence) -> str:
     execution = evidence.execution or {}
     ended = evidence.at(execution.get("lastUpdatedAt"))
-    return f"its execution is {evidence.status} since {ended}{_details(execution)}"
+    fact = f"its execution{_number(evidence)} is {evidence.status} since {ended}"
+    return fact + _details(execution)
+
+
+def _number(evidence: Evidence) -> str:
+    """The number of the execution, unless it is the first."""
+    number = (evidence.execution or {}).get("executionNumber", 1)
+    if number == 1:
+        return ""
+    return f" (executionNumber {number}{', a retry' if _retries(evidence) else ''})"
 
 
 def _details(execution: Fields) -> str:
@@ -241,37 +285,60 @@ def _is_refused_by_policy(evidence: Evidence) -> str:
         return ""
     accepted = [entry for entry in evidence.logged("connack") if entry["code"] == 0]
     since = accepted[0]["time"] if accepted else 0
-    for entry in evidence.logged("refused", since=since):
-        resource = entry["resource"].split(":", 5)[-1]
-        # Also of another thing: a device may use the wrong name.
-        if entry["action"] == "iot:Connect" or "/jobs/" in resource:
-            return f"{entry['action']} on {resource} was refused at {evidence.at(entry['time'])}"
+    refusals = [
+        entry for entry in evidence.logged("refused", since=since) if _matters(evidence, entry)
+    ]
+    # A device needs no subscription to get responses.
+    refusals.sort(key=lambda entry: entry["resource"].endswith(("/accepted", "/rejected")))
+    for entry in refusals[:1]:
+        return (
+            f"{entry['action']} of client {entry['client_id']} on {_resource(entry)} was refused "
+            f"at {evidence.at(entry['time'])}"
+        )
     return ""
 
 
-def _has_the_wrong_version(evidence: Evidence) -> str:
-    return _rejection(evidence, versions=True)
+def _matters(evidence: Evidence, refusal: Fields) -> bool:
+    """Whether a refusal concerns Jobs, and the device has not been able to work since."""
+    if refusal["action"] == "iot:Connect":
+        return True
+    # Also of another thing: a device may use the wrong name.
+    if "/jobs/" not in _resource(refusal):
+        return False
+    work = ("update",) if "/update" in refusal["resource"] else ("start-next", "update")
+    since = max(refusal["time"], evidence.queued_at)
+    return not any(
+        entry["operation"] in work and entry["outcome"] == "accepted"
+        for entry in evidence.logged("response", since=since)
+    )
 
 
-def _is_rejected(evidence: Evidence) -> str:
-    return _rejection(evidence, versions=False)
+def _resource(refusal: Fields) -> str:
+    resource: str = refusal["resource"]
+    return resource.split(":", 5)[-1]
 
 
-def _rejection(evidence: Evidence, *, versions: bool) -> str:
-    """The last response to the device about this job, if it is a rejection."""
-    responses = [
+_REASONS_OF_CODES = {
+    "VersionMismatch": "version-mismatch",
+    "RequestThrottled": "rejected-for-now",
+    "InternalError": "rejected-for-now",
+}
+
+
+def _is_rejected(name: str, evidence: Evidence) -> str:
+    """The last rejection for a reason, of a request that was not accepted later."""
+    responses = evidence.logged("response", since=evidence.queued_at)
+    found = [
         entry
-        for entry in evidence.logged("response", since=evidence.queued_at)
-        if entry.get("job_id") == evidence.job_id
+        for entry in rejections(responses[::-1], evidence.job_id)
+        if _REASONS_OF_CODES.get(entry.get("code", ""), "rejected") == name
     ]
-    last = responses[0] if responses else {}
-    if evidence.status not in PENDING or last.get("outcome") != "rejected":
+    if evidence.status not in PENDING or not found:
         return ""
-    if (last.get("code") == "VersionMismatch") is not versions:
-        return ""
+    last = found[-1]
     return (
-        f"its {last['operation']} was rejected at {evidence.at(last['time'])}: "
-        f"{last.get('code')}: {last.get('message')}"
+        f"{_request(last)} of client {last['client_id']} was rejected at "
+        f"{evidence.at(last['time'])}: {last.get('code')}: {last.get('message')}"
     )
 
 
@@ -279,29 +346,54 @@ def _is_taken_over(evidence: Evidence) -> str:
     if evidence.status not in PENDING:
         return ""
     if evidence.connectivity.get("disconnectReason") == "DUPLICATE_CLIENTID":
-        return _connectivity(evidence)
+        changed = evidence.connectivity.get("timestamp", 0)
+        is_over = evidence.connectivity["connected"] and evidence.now - changed > _RECENT
+        is_so = not is_over and not _uses_another_client_id(evidence)
+        return _connectivity(evidence) if is_so else ""
     ends = evidence.logged("disconnect", since=evidence.queued_at)
-    ends = [entry for entry in ends if entry["reason"] == "DUPLICATE_CLIENTID"]
+    taken = [entry for entry in ends if entry["reason"] == "DUPLICATE_CLIENTID"]
     # One is a device whose earlier connection was not closed.
-    if len(ends) < 2:  # noqa: PLR2004
+    if len(taken) < 2:  # noqa: PLR2004
         return ""
-    last = evidence.at(ends[0]["time"])
-    return f"{len(ends)} times since it was queued, the last at {last}: DUPLICATE_CLIENTID"
+    last = taken[0]
+    is_over = evidence.connected or last is not ends[0]
+    if is_over and evidence.now - last["time"] > _RECENT:
+        return ""
+    return (
+        f"{len(taken)} times since it was queued, the last at {evidence.at(last['time'])}: "
+        f"DUPLICATE_CLIENTID of client {last['client_id']}"
+    )
+
+
+def _has_no_process(evidence: Evidence) -> str:
+    return evidence.absence if evidence.status in PENDING else ""
 
 
 def _is_not_connected(evidence: Evidence) -> str:
     if evidence.status not in PENDING or evidence.connected:
         return ""
     if evidence.connectivity:
-        return "" if evidence.connectivity["connected"] else _connectivity(evidence)
-    if evidence.clients:
-        since = max(client["since"] for client in evidence.clients)
-        reasons = [entry["reason"] for entry in evidence.logged("disconnect")]
-        return f"it was disconnected at {evidence.at(since)}: {', '.join(reasons[:1])}"
+        is_there = evidence.connectivity["connected"] or _uses_another_client_id(evidence)
+        return "" if is_there else _connectivity(evidence)
+    for last in evidence.logged("disconnect")[:1]:
+        return (
+            f"client {last['client_id']} was disconnected at {evidence.at(last['time'])}: "
+            f"{last['reason']}"
+        )
     # Without a device of its own, the execution may have been started at the prompt.
     if evidence.activity is None or evidence.status == "IN_PROGRESS":
         return ""
     return "no client has connected with the certificate of the device"
+
+
+def _uses_another_client_id(evidence: Evidence) -> bool:
+    """Whether the execution was started or updated while its thing's name was not connected."""
+    found, execution = evidence.connectivity, evidence.execution or {}
+    return (
+        evidence.status == "IN_PROGRESS"
+        and not found["connected"]
+        and found.get("timestamp", 0) < execution.get("lastUpdatedAt", 0)
+    )
 
 
 def _connectivity(evidence: Evidence) -> str:
@@ -317,13 +409,38 @@ def _connectivity(evidence: Evidence) -> str:
 
 def _has_not_subscribed(evidence: Evidence) -> str:
     asked = evidence.logged("request", since=evidence.queued_at)
-    if evidence.status != "QUEUED" or not evidence.connected or asked:
+    if evidence.status != "QUEUED" or not _is_settled(evidence) or asked:
+        return ""
+    if any(_event_filters(evidence, client) for client in evidence.connected):
         return ""
     filters = [name for client in evidence.connected for name in client["subscriptions"]]
+    return (
+        f"client {_names(evidence)} has subscribed to {', '.join(filters) or 'nothing'}, and has "
+        "not asked since the execution was queued"
+    )
+
+
+def _is_settled(evidence: Evidence) -> bool:
+    """Whether the device has been connected for long enough to have subscribed and asked."""
+    since = _connected_since(evidence)
+    return since > 0 and evidence.now - since >= _GRACE
+
+
+def _connected_since(evidence: Evidence) -> float:
+    """When the last of its clients connected; 0 if none is connected."""
+    return max((client["since"] for client in evidence.connected), default=0)
+
+
+def _names(evidence: Evidence) -> str:
+    return ", ".join(client["client_id"] for client in evidence.connected)
+
+
+def _event_filters(evidence: Evidence, client: Fields) -> list[str]:
+    """The topic filters of a client that match events of Jobs."""
     topics = [f"$aws/things/{evidence.thing}/jobs/{TOPICS[title]}" for title in EVENTS]
-    if any(_matches(name, topic) for name in filters for topic in topics):
-        return ""
-    return f"it has subscribed to {', '.join(filters) or 'nothing'}, and not asked since"
+    return [
+        name for name in client["subscriptions"] if any(_matches(name, topic) for topic in topics)
+    ]
 
 
 def _matches(name: str, topic: str) -> bool:
@@ -333,27 +450,36 @@ def _matches(name: str, topic: str) -> bool:
 
 
 def _has_not_asked(evidence: Evidence) -> str:
-    if evidence.status not in PENDING:
-        return ""
     changed = (evidence.execution or {}).get("lastUpdatedAt", 0)
-    since = max((client["since"] for client in evidence.connected), default=0)
-    if evidence.connectivity.get("connected"):
-        since = evidence.connectivity.get("timestamp", 0)
-    if since <= changed or evidence.logged("request", "event", since=since):
+    since = _connected_since(evidence)
+    if evidence.status not in PENDING or not _is_settled(evidence) or since <= changed:
         return ""
-    # A device that is at work need not ask at once.
-    if evidence.status == "IN_PROGRESS" and evidence.now - since < QUIET:
+    if evidence.logged("request", "event", since=since):
         return ""
-    return f"it connected at {evidence.at(since)}, after the last change of the execution"
+    return (
+        f"client {_names(evidence)} connected at {evidence.at(since)}, after the last change of "
+        "the execution"
+    )
 
 
 # If nothing else is found
 
 
-def _has_not_started(evidence: Evidence) -> str:
-    if evidence.status != "QUEUED" or evidence.now - evidence.queued_at < QUIET:
+def _has_ignored_the_event(evidence: Evidence) -> str:
+    events = evidence.logged("event", since=evidence.queued_at)
+    if not events or evidence.logged("request", since=events[0]["time"]):
         return ""
-    return f"QUEUED since {evidence.at(evidence.queued_at)}{_last_request(evidence)}"
+    return _has_not_started(evidence)
+
+
+def _has_only_asked(evidence: Evidence) -> str:
+    asked = evidence.logged("request", since=evidence.queued_at)
+    return _has_not_started(evidence) if asked else ""
+
+
+def _has_not_started(evidence: Evidence) -> str:
+    is_quiet = evidence.now - evidence.queued_at >= QUIET
+    return _waiting(evidence) if evidence.status == "QUEUED" and is_quiet else ""
 
 
 def _has_not_reported(evidence: Evidence) -> str:
@@ -364,7 +490,7 @@ def _has_not_reported(evidence: Evidence) -> str:
 
 def _is_healthy(evidence: Evidence) -> str:
     if evidence.status == "QUEUED":
-        return f"QUEUED since {evidence.at(evidence.queued_at)}{_last_request(evidence)}"
+        return _waiting(evidence)
     return _progress(evidence) if evidence.status == "IN_PROGRESS" else ""
 
 
@@ -372,10 +498,16 @@ def _is_not_known(_: Evidence) -> str:
     return "the execution is not known"
 
 
+def _waiting(evidence: Evidence) -> str:
+    """Since when an execution is queued, and what the device did."""
+    queued = f"QUEUED{_number(evidence)} since {evidence.at(evidence.queued_at)}"
+    return "; ".join([queued, *_device(evidence)])
+
+
 def _progress(evidence: Evidence) -> str:
-    """How far an execution in progress is."""
+    """How far an execution in progress is, and what the device did."""
     execution = evidence.execution or {}
-    fact = f"IN_PROGRESS since {evidence.at(execution.get('startedAt'))}"
+    fact = f"IN_PROGRESS{_number(evidence)} since {evidence.at(execution.get('startedAt'))}"
     # A queued execution has version 1, and the start makes it 2.
     if execution.get("versionNumber", 0) > 2:  # noqa: PLR2004
         fact += f", last report at {evidence.at(execution.get('lastUpdatedAt'))}"
@@ -384,16 +516,37 @@ def _progress(evidence: Evidence) -> str:
     fact += f", versionNumber {execution.get('versionNumber')}{_details(execution)}"
     if "approximateSecondsBeforeTimedOut" in execution:
         fact += f"; it times out in {execution['approximateSecondsBeforeTimedOut']} s"
-    return fact + _last_request(evidence)
+    return "; ".join([fact, *_device(evidence)])
 
 
-def _last_request(evidence: Evidence) -> str:
-    requests = evidence.logged("request")
-    if not requests:
-        return ""
-    last = requests[0]
-    name = " ".join(filter(None, [last["operation"], last.get("job_id"), last.get("status")]))
-    return f"; the last request of the device: {name} at {evidence.at(last['time'])}"
+def _device(evidence: Evidence) -> list[str]:
+    """The connection of the device, the last event that it got, and its last request."""
+    facts = [_connectivity(evidence)] if evidence.connectivity else []
+    for client in evidence.connected:
+        filters = ", ".join(_event_filters(evidence, client)) or "no event"
+        facts.append(
+            f"client {client['client_id']} is connected since {evidence.at(client['since'])}, "
+            f"subscribed to {filters}"
+        )
+    if events := evidence.logged("event", since=evidence.queued_at):
+        facts.append(f"the last event: {events[0]['name']} at {evidence.at(events[0]['time'])}")
+    if unacknowledged := sum(client["unacknowledged"] for client in evidence.connected):
+        facts.append(f"messages without PUBACK: {unacknowledged}")
+    if requests := evidence.logged("request"):
+        last = requests[0]
+        facts.append(
+            f"the last request: {_request(last)} of client {last['client_id']} at "
+            f"{evidence.at(last['time'])}"
+        )
+    elif evidence.connected:
+        facts.append("the device has asked for nothing")
+    return facts
+
+
+def _request(entry: Fields) -> str:
+    """A request, or the response to it, in words."""
+    words = [entry["operation"], entry.get("job_id"), entry.get("status")]
+    return " ".join(filter(None, words))
 
 
 _NEW_JOB = "an execution that has ended cannot change: create a new job."
@@ -404,7 +557,8 @@ REASONS = (
         "no-such-job",
         "There is no such job.",
         _has_no_job,
-        "check the job id, the region and the account; `aws iot list-jobs` lists the jobs.",
+        "check the job id, the region and the account; `aws iot list-jobs` lists the jobs (it "
+        "needs iot:ListJobs).",
     ),
     Reason(
         "being-deleted",
@@ -417,6 +571,12 @@ REASONS = (
         "The device has done the job.",
         partial(_has_ended, "SUCCEEDED"),
         "nothing is left to do.",
+    ),
+    Reason(
+        "retried",
+        "The execution failed, and AWS IoT tries again, as the job's retry criteria say.",
+        _is_retried,
+        "wait until the next attempt is queued.",
     ),
     Reason(
         "failed",
@@ -475,6 +635,13 @@ REASONS = (
         "wait for the window; a job without maintenanceWindows begins at once.",
     ),
     Reason(
+        "execution-gone",
+        "The job is over, and its execution for this thing is gone: the thing may have been "
+        "deleted and made again.",
+        partial(_was_completed_without, is_target=True),
+        "create a new job.",
+    ),
+    Reason(
         "completed-without",
         "The job was completed without an execution for this thing.",
         _was_completed_without,
@@ -504,13 +671,19 @@ REASONS = (
     Reason(
         "version-mismatch",
         "The device reports with an expectedVersion that is not the version of the execution.",
-        _has_the_wrong_version,
+        partial(_is_rejected, "version-mismatch"),
         "let the device take versionNumber from the last response, or leave expectedVersion out.",
     ),
     Reason(
+        "rejected-for-now",
+        "AWS IoT could not serve a request of the device, and can later.",
+        partial(_is_rejected, "rejected-for-now"),
+        "let the device send it again after a pause that grows.",
+    ),
+    Reason(
         "rejected",
-        "AWS IoT rejected the last request of the device for this job.",
-        _is_rejected,
+        "AWS IoT rejected the last request of the device.",
+        partial(_is_rejected, "rejected"),
         f"{_SEE_DEVICE}, and correct the request.",
     ),
     Reason(
@@ -518,6 +691,12 @@ REASONS = (
         "Another client connects with the client id of the device, and ends its connection.",
         _is_taken_over,
         "give each client a client id of its own.",
+    ),
+    Reason(
+        "device-ended",
+        "The process of --device does not run.",
+        _has_no_process,
+        "see what it printed; `start-device` starts it again.",
     ),
     Reason(
         "not-connected",
@@ -546,8 +725,22 @@ OTHERWISE = (
         "not-rolled-out",
         "The job has no execution for this thing yet.",
         _is_rolled_out_later,
-        "wait for the rollout; if a target is a thing group, check that the thing belongs to it: "
-        "`aws iot list-thing-groups-for-thing --thing-name {thing}`.",
+        "wait for the rollout. If a target is a thing group, the thing must belong to it, with "
+        "targetSelection SNAPSHOT since before the job was created: `aws iot "
+        "list-thing-groups-for-thing --thing-name {thing}` (it needs iot:ListThingGroupsForThing). "
+        "Otherwise create a new job.",
+    ),
+    Reason(
+        "event-ignored",
+        "The device got the event of the job, and has not asked for its jobs since.",
+        _has_ignored_the_event,
+        "let the device send start-next or describe `$next` after each event.",
+    ),
+    Reason(
+        "only-asked",
+        "The device has asked for its jobs, and does not start this one.",
+        _has_only_asked,
+        "let the device start it with start-next, or with an update to IN_PROGRESS.",
     ),
     Reason(
         "not-started",

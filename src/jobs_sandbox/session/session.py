@@ -12,7 +12,7 @@ from jobs_sandbox.core.protocols import ControlPlane, DataPlane, Device, Output,
 from jobs_sandbox.core.settings import Settings
 from jobs_sandbox.core.threads import in_thread
 from jobs_sandbox.session import diagnosis, waiting
-from jobs_sandbox.session.activity import Activity
+from jobs_sandbox.session.activity import Activity, without_prompts
 from jobs_sandbox.session.monitor import Monitor
 
 
@@ -144,8 +144,9 @@ class Session:
     async def fault(self, kind: str, **details: Any) -> None:
         """Cause a fault on the wire of the device; see `core.protocols.Service.fault`."""
         service = self._service()
-        self._last_fault = time.time()
+        began = time.time()
         await in_thread(lambda: service.fault(kind, **details))
+        self._last_fault = began
 
     async def device_activity(self) -> dict[str, Any]:
         """What the device has done since the last fault that was caused, or since the start."""
@@ -166,20 +167,29 @@ class Session:
     async def activity(self, since: float = 0) -> Activity:
         """What the device has done since a point in time; raises `UsageError` without --local."""
         seen = await in_thread(self._service().activity)
-        return Activity(seen, self._device.ends if self._device else (), since)
+        if self._device is None:
+            return Activity(seen, since=since)
+        return Activity(without_prompts(seen), self._device.ends, since)
 
     def _service(self) -> Service:
         if self.service is None:
             raise UsageError(
-                "there is no AWS IoT that could do that to a device.",
-                next_step="start the program with --local.",
+                "only the program that was started with --local causes faults, and sees what a "
+                "device does.",
+                next_step="type it there; or start this program with --local.",
             )
         return self.service
 
     async def diagnose(self, job_id: str) -> Block:
         """Find out why a job is stuck; see `diagnosis.diagnose`."""
-        thing, record = self.settings.thing, self.monitor.record
-        return await diagnosis.diagnose(self.control, self.service, thing, job_id, record)
+        return await diagnosis.diagnose(
+            self.control,
+            self.service,
+            self._device,
+            self.settings,
+            job_id,
+            self.monitor.record,
+        )
 
     # A call under way
 

@@ -24,12 +24,20 @@ from jobs_sandbox.ui.console import Console
 from tests.unit.fakes import FakeRun, FakeService, Screen, until
 
 CLIENT = {"client_id": "C", "connected": True, "subscriptions": [], "unacknowledged": 0}
-AT_WORK = {"time": 1.0, "what": "request", "operation": "get"}
-REFUSED = {"time": 1.0, "what": "refused", "action": "iot:Connect", "resource": "client/foo"}
+AT_WORK = {"time": 1.0, "client_id": "x", "what": "request", "operation": "get"}
+REFUSED = {
+    "time": 1.0,
+    "client_id": "foo",
+    "what": "refused",
+    "action": "iot:Connect",
+    "resource": "client/foo",
+}
 
 
 class FakeDevice:
     """A device under test that a test lets end."""
+
+    absence = ""
 
     def __init__(self) -> None:
         self.has_ended = False
@@ -141,7 +149,7 @@ async def test_failed(bench: Bench, screen: Screen) -> None:
     """A failure ends its scenario; what a developer needs is shown."""
     [path] = bench.write("expect J FAILED\nwait 600")
     answer = {"what": "response", "operation": "update", "outcome": "accepted"}
-    bench.log.append({"time": 2.5} | answer)
+    bench.log.append(AT_WORK | {"time": 2.5} | answer)
     assert await bench.check(screen, path, "--log", str(bench.folder / "logs")) == 1
     text = await screen.stdout()
     for shown in (
@@ -225,7 +233,7 @@ async def test_a_device_that_ends(bench: Bench, screen: Screen, script: str, sta
         ([], [], False, "the device does not connect within 0.1 s", "TLS"),
         (
             [CLIENT | {"connected": False}],
-            [{"time": 1.0, "what": "connect", "mqtt": 5}, REFUSED],
+            [REFUSED | {"what": "connect", "mqtt": 5}, REFUSED],
             False,
             "the device is not connected after 0.1 s",
             "the policy of the device does not allow iot:Connect on client/foo",

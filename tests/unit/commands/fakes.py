@@ -13,6 +13,7 @@ class FakeDevice:
     """A device under test; ``calls`` keeps what was done to it."""
 
     has_ended = False
+    absence = ""
     ends: Sequence[End] = ()
 
     def __init__(self) -> None:

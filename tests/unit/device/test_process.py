@@ -100,10 +100,12 @@ async def test_ends(devices: Devices) -> None:
     await devices.ended()
     assert [end.how for end in device.ends] == ["exit status 3"]
     await until(lambda: device.has_ended)
+    assert device.absence == "it has ended: exit status 3"
     device = devices.make("sleep", "600")
     await device.start()
+    assert device.absence == ""
     await device.stop()
-    assert (device.ends, device.has_ended) == ([], False)
+    assert (device.ends, device.has_ended, device.absence) == ([], False, "it was stopped")
 
 
 async def test_long_lines(devices: Devices) -> None:

@@ -1,5 +1,6 @@
 """`diagnose-job`: which evidence shows which reason, and how the evidence is found."""
 
+import threading
 from typing import Any
 
 import pytest
@@ -7,9 +8,11 @@ import pytest
 from jobs_sandbox.core import blocks
 from jobs_sandbox.core.blocks import Block
 from jobs_sandbox.core.errors import NotFound, RequestFailed
+from jobs_sandbox.core.settings import new_client_id
 from jobs_sandbox.session import diagnosis
 from jobs_sandbox.session.reasons import OTHERWISE, REASONS, Evidence, findings
-from tests.unit.fakes import FakeRun, FakeService
+from tests.unit.commands.fakes import FakeDevice
+from tests.unit.fakes import SETTINGS, FakeRun, FakeService
 
 Known = dict[str, Any]
 
@@ -35,27 +38,36 @@ def without_execution(**job: Any) -> Known:
     return {"job": JOB | job, "execution": {}}
 
 
-def ended(status: str) -> Known:
+def ended(status: str, **fields: Any) -> Known:
     details = {"detailsMap": {"step": "é"}}
-    return {"execution": STARTED | {"status": status, "statusDetails": details}}
+    return {"execution": STARTED | {"status": status, "statusDetails": details} | fields}
 
 
-def client(*subscriptions: str, connected: bool = True, since: float | None = NOW - 600) -> Known:
-    return {"connected": connected, "since": since, "subscriptions": list(subscriptions)}
+def client(client_id: str = "D", **state: Any) -> Known:
+    """A client that is connected and subscribed, unless ``state`` says otherwise."""
+    return {
+        "client_id": client_id,
+        "connected": True,
+        "since": NOW - 600,
+        "subscriptions": [NOTIFY_NEXT],
+        "unacknowledged": 0,
+    } | state
 
 
 def entry(what: str, time: float = LATER, **fields: Any) -> Known:
-    return {"time": time, "what": what} | fields
+    return {"time": time, "client_id": "D", "what": what} | fields
 
 
 def device(*log: Known, **state: Any) -> Known:
     """A device that is connected and subscribed, unless ``state`` says otherwise."""
-    return {"activity": {"clients": [client(NOTIFY_NEXT) | state], "log": list(log)}}
+    return {"activity": {"clients": [client(**state)], "log": list(log)}}
 
 
-def response(outcome: str, code: str | None = None) -> Known:
-    answer = {"operation": "update", "job_id": "J", "outcome": outcome}
-    return entry("response") | answer | {"code": code, "message": "no"}
+def response(code: str = "", **fields: Any) -> Known:
+    """The response to an update of the job J; a rejection, if it has a code."""
+    answer = {"operation": "update", "job_id": "J", "outcome": "accepted"}
+    rejection = {"outcome": "rejected", "code": code, "message": "no"} if code else {}
+    return entry("response") | answer | rejection | fields
 
 
 def refused(action: str, resource: str) -> Known:
@@ -65,7 +77,19 @@ def refused(action: str, resource: str) -> Known:
 UPDATE_REFUSED = refused("iot:Publish", "topic/$aws/things/T/jobs/J/update")
 CONNECT_REFUSED = refused("iot:Connect", "client/x")
 CONNECTED = entry("connack", code=0)
+SUBSCRIPTION_REFUSED = refused("iot:Subscribe", "topicfilter/$aws/things/T/jobs/get/accepted")
 TAKEN = entry("disconnect", reason="DUPLICATE_CLIENTID")
+EVENT = entry("event", NOW - 40, name="notify-next")
+ASKED_BEFORE = entry("request", NOW - 50, operation="start-next")
+WAITING = QUEUED | {"queuedAt": NOW - 45}
+RETRIES = {
+    "jobExecutionsRetryConfig": {
+        "criteriaList": [
+            {"failureType": "FAILED", "numberOfRetries": 3},
+            {"failureType": "TIMED_OUT", "numberOfRetries": 1},
+        ]
+    }
+}
 LOST = entry("disconnect", reason="CONNECTION_LOST")
 ASKED = entry("request", operation="update", job_id="J", status="SUCCEEDED")
 
@@ -88,12 +112,24 @@ ASKED = entry("request", operation="update", job_id="J", status="SUCCEEDED")
             without_execution(**SCHEDULED, schedulingConfig={"maintenanceWindows": ["x"]}),
         ),
         ("canceled", "comment x", without_execution(status="CANCELED", comment="x")),
-        ("completed-without", "COMPLETED", without_execution(status="COMPLETED")),
+        (
+            "execution-gone",
+            "targets arn:aws:iot:r:0:thing/T",
+            without_execution(status="COMPLETED"),
+        ),
+        (
+            "completed-without",
+            "targetSelection SNAPSHOT",
+            without_execution(
+                status="COMPLETED", targets=["arn:thinggroup/G"], targetSelection="SNAPSHOT"
+            ),
+        ),
         (
             "not-rolled-out",
-            "3 executions so far, targets arn:thinggroup/G,",
+            "executions so far: 3, targets arn:thinggroup/G, targetSelection SNAPSHOT,",
             without_execution(
                 targets=["arn:thinggroup/G"],
+                targetSelection="SNAPSHOT",
                 jobProcessDetails={"numberOfQueuedThings": 3, "processingTargets": ["T"]},
             ),
         ),
@@ -101,6 +137,13 @@ ASKED = entry("request", operation="update", job_id="J", status="SUCCEEDED")
         # The execution
         ("succeeded", '{"step": "é"}', ended("SUCCEEDED")),
         ("failed", '{"step": "é"}', ended("FAILED")),
+        ("retried", "attempt 2 of 4", ended("FAILED") | {"job": JOB | RETRIES}),
+        (
+            "timed-out",
+            "(executionNumber 2, a retry)",
+            ended("TIMED_OUT", executionNumber=2) | {"job": JOB | RETRIES},
+        ),
+        ("failed", "", ended("FAILED") | {"job": JOB | RETRIES | {"status": "CANCELED"}}),
         ("rejected-by-device", '{"step": "é"}', ended("REJECTED")),
         ("timed-out", '{"step": "é"}', ended("TIMED_OUT")),
         ("removed", '{"step": "é"}', ended("REMOVED")),
@@ -120,30 +163,48 @@ ASKED = entry("request", operation="update", job_id="J", status="SUCCEEDED")
         # The device, as the embedded AWS IoT sees it
         (
             "refused-by-policy",
-            "iot:Publish on topic/$aws/things/T/jobs/J/update was refused at",
+            "iot:Publish of client D on topic/$aws/things/T/jobs/J/update was refused at",
             {"execution": STARTED} | device(CONNECTED, UPDATE_REFUSED),
         ),
         (
             "refused-by-policy",
-            "iot:Subscribe on topicfilter/$aws/things/t/jobs/notify",
+            "iot:Subscribe of client D on topicfilter/$aws/things/t/jobs/notify",
             device(refused("iot:Subscribe", "topicfilter/$aws/things/t/jobs/notify")),
         ),
-        ("refused-by-policy", "iot:Connect on client/x", device(CONNECT_REFUSED, since=None)),
+        ("refused-by-policy", "iot:Connect of", device(CONNECT_REFUSED, connected=False)),
+        # The subscription to responses is not needed.
+        ("refused-by-policy", "/update", device(UPDATE_REFUSED, SUBSCRIPTION_REFUSED)),
+        # The device starts the job each time that it connects, and cannot report.
         (
-            "version-mismatch",
-            "VersionMismatch: no",
-            device(response("rejected", "VersionMismatch")),
+            "refused-by-policy",
+            "/update",
+            device(UPDATE_REFUSED, response(operation="start-next", time=NOW)),
         ),
+        ("version-mismatch", "VersionMismatch: no", device(response("VersionMismatch"))),
+        ("version-mismatch", "", device(response("VersionMismatch"), response(operation="get"))),
+        ("rejected-for-now", "update J of client D", device(response("RequestThrottled"))),
         (
-            "rejected",
-            "update was rejected at",
-            device(response("accepted"), response("rejected", "InvalidRequest")),
+            "rejected-for-now",
+            "start-next of client D",
+            device(response("InternalError", operation="start-next", job_id=None)),
         ),
+        ("rejected", "was rejected at", device(response(), response("InvalidRequest"))),
+        ("rejected", "update J11", device(response("ResourceNotFound", job_id="J11"))),
         ("taken-over", "2 times", device(TAKEN, TAKEN)),
+        (
+            "taken-over",
+            "2 times",
+            device(*[TAKEN | {"time": NOW - 70}] * 2, connected=False) | {"execution": STARTED},
+        ),
+        (
+            "device-ended",
+            "exit status 3",
+            device(LOST, connected=False) | {"absence": "it has ended: exit status 3"},
+        ),
         ("not-connected", "no client", {"activity": {"clients": [], "log": []}}),
         ("not-connected", "CONNECTION_LOST", device(LOST, connected=False)),
         ("not-subscribed", "jobs/+/get/#", device(subscriptions=["$aws/things/T/jobs/+/get/#"])),
-        ("not-asked", "(1 s ago)", device(since=LATER)),
+        ("not-asked", "(3 s ago)", device(since=NOW - 3)),
         ("not-asked", "(40 s ago)", {"execution": STARTED} | device(since=NOW - 40)),
         # The device, as fleet indexing sees it
         ("not-connected", "disconnectReason CONNECTION_LOST", {"connectivity": OFF}),
@@ -153,9 +214,34 @@ ASKED = entry("request", operation="update", job_id="J", status="SUCCEEDED")
             "DUPLICATE_CLIENTID",
             {"connectivity": OFF | {"disconnectReason": "DUPLICATE_CLIENTID"}},
         ),
-        ("not-asked", "(1 s ago)", {"connectivity": {"connected": True, "timestamp": LATER}}),
         # None of these
         ("not-started", "(1 h ago)", {"execution": QUEUED | {"queuedAt": NOW - 3600}}),
+        # Fleet indexing does not know whether the device asked.
+        (
+            "not-started",
+            "connected since",
+            {"execution": WAITING, "connectivity": {"connected": True, "timestamp": LATER}},
+        ),
+        (
+            "not-started",
+            "client D is connected since",
+            {"execution": WAITING} | device(ASKED_BEFORE),
+        ),
+        (
+            "event-ignored",
+            "the last event: notify-next at",
+            {"execution": WAITING} | device(ASKED_BEFORE, EVENT),
+        ),
+        (
+            "event-ignored",
+            "messages without PUBACK: 1; the device has asked for nothing",
+            {"execution": WAITING} | device(EVENT, unacknowledged=1),
+        ),
+        (
+            "only-asked",
+            "start-next of client D at",
+            {"execution": WAITING} | device(EVENT, ASKED_BEFORE | {"time": LATER}),
+        ),
         ("not-reported", "no report since, versionNumber 2", {"execution": STARTED}),
         ("not-reported", "last report at", {"execution": STARTED | {"versionNumber": 3}}),
         ("not-reported", "since an unknown time", {"execution": {"status": "IN_PROGRESS"}}),
@@ -163,7 +249,22 @@ ASKED = entry("request", operation="update", job_id="J", status="SUCCEEDED")
         ("healthy", "QUEUED since", {}),
         (
             "healthy",
-            "times out in 9 s; the last request of the device: update J SUCCEEDED at",
+            "QUEUED (executionNumber 2, a retry) since",
+            {"job": JOB | RETRIES, "execution": QUEUED | {"executionNumber": 2}},
+        ),
+        # The grace of a device that has just connected.
+        ("healthy", "(1 s ago), subscribed to no event", device(since=LATER, subscriptions=[])),
+        (
+            "not-reported",
+            "knows the client id T alone: not connected",
+            {
+                "execution": STARTED,
+                "connectivity": OFF | {"timestamp": NOW - 600},
+            },
+        ),
+        (
+            "healthy",
+            "the last request: update J SUCCEEDED of client D at",
             {
                 "execution": STARTED
                 | {"lastUpdatedAt": NOW, "approximateSecondsBeforeTimedOut": 9},
@@ -187,13 +288,27 @@ def test_reasons(reason: str, fact: str, known: Known) -> None:
         # Refused before the policy was corrected and the device connected again, or elsewhere.
         device(UPDATE_REFUSED, CONNECTED | {"time": NOW}),
         device(CONNECTED, refused("iot:Publish", "topic/other")),
-        device(response("rejected", "VersionMismatch"), response("accepted")),
-        # Of an execution with the same job id, before.
-        device(response("rejected", "VersionMismatch") | {"time": NOW - 60}),
+        device(UPDATE_REFUSED, response(time=NOW)),
+        device(SUBSCRIPTION_REFUSED, response(operation="start-next", time=NOW)),
+        device(response("VersionMismatch"), response()),
+        device(response("ResourceNotFound", job_id="J11"), response()),
+        # Of an execution with the same job id, before; of another job.
+        device(response("VersionMismatch", time=NOW - 60)),
+        device(response("VersionMismatch", job_id="Other")),
         # It polls; its earlier connection was left open; it got the events of its old session.
         device(ASKED, subscriptions=[]),
         device(TAKEN),
-        device(entry("event"), since=NOW - 2),
+        {
+            "connectivity": {
+                "connected": True,
+                "timestamp": NOW - 70,
+                "disconnectReason": "DUPLICATE_CLIENTID",
+            }
+        },
+        # The device is connected again, for more than a minute.
+        device(*[TAKEN | {"time": NOW - 70}] * 2)
+        | {"execution": STARTED | {"lastUpdatedAt": NOW - 20}},
+        device(entry("event", name="notify"), since=NOW - 4),
         device(subscriptions=["$aws/things/T/jobs/#"]),
         device(subscriptions=["$aws/things/+/jobs/notify"]),
         {"execution": STARTED | {"lastUpdatedAt": NOW - 20}} | device(since=LATER),
@@ -206,7 +321,7 @@ def test_reasons(reason: str, fact: str, known: Known) -> None:
         # Started at the prompt: no device is needed.
         {
             "execution": STARTED | {"lastUpdatedAt": NOW},
-            "activity": {"clients": [client(since=None)], "log": []},
+            "activity": {"clients": [client(connected=False, since=None)], "log": []},
         },
         {"connectivity": {"connected": True, "timestamp": NOW - 600, "disconnectReason": "NONE"}},
     ],
@@ -235,8 +350,16 @@ def test_several_reasons() -> None:
 # Questions
 
 
-async def diagnose(run: FakeRun, service: FakeService | None = None) -> Known:
-    block = await diagnosis.diagnose(run.control, service, "T", "J", run.monitor.record)
+async def diagnose(
+    run: FakeRun,
+    service: FakeService | None = None,
+    *,
+    device: FakeDevice | None = None,
+    seconds: float = 60,
+) -> Known:
+    settings = SETTINGS._replace(timeout=seconds)
+    record = run.monitor.record
+    block = await diagnosis.diagnose(run.control, service, device, settings, "J", record)
     assert block.title == blocks.DIAGNOSIS
     assert block.body is not None
     return block.body
@@ -276,6 +399,48 @@ async def test_what_cannot_be_asked(run: FakeRun) -> None:
         assert body["unknown"] == [line]
     assert body["findings"][0]["reason"] == "not-started"
     assert run.monitor.executions.statuses() == {"J": "QUEUED"}
+
+
+async def test_a_question_without_an_answer(run: FakeRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A question that hangs is named after its share of the time-out, and the others count."""
+    hangs = threading.Event()
+    monkeypatch.setattr(run.control, "list_job_executions", lambda _: hangs.wait())
+    run.control.jobs = {"J": JOB | {"status": "DELETION_IN_PROGRESS"}}
+    body = await diagnose(run, seconds=1)
+    hangs.set()
+    assert body["findings"][0]["reason"] == "being-deleted"
+    assert body["unknown"] == ["iot:ListJobExecutionsForThing: no answer within 0.4 s"]
+
+
+async def test_answers_of_another_shape(run: FakeRun) -> None:
+    """Fields of another type than AWS IoT gives them count as not known."""
+    run.control.work = lambda: Block(
+        blocks.JOB_EXECUTION, {"status": "IN_PROGRESS", "startedAt": "x", "lastUpdatedAt": -7}
+    )
+    run.control.jobs = {"J": {"jobId": "J", "status": 7, "targets": "all"}}
+    run.control.pending = [{"jobId": "A", "status": "QUEUED", "queuedAt": "yesterday"}]
+    run.control.connectivity = {"connected": "maybe", "timestamp": -1}
+    [finding] = (await diagnose(run))["findings"]
+    assert finding["reason"] == "not-reported"
+    assert finding["fact"].startswith("IN_PROGRESS since an unknown time, and no report since")
+
+
+async def test_a_prompt_that_joined(run: FakeRun) -> None:
+    """With a device of its own, an idle prompt is not the device; one that works is."""
+    run.control.jobs = {"J": JOB}
+    service = FakeService()
+    prompt = new_client_id()
+    service.clients = [client(prompt), client("test-device-1", connected=False)]
+    service.log = [LOST | {"client_id": "test-device-1"}]
+    reasons = [
+        finding["reason"]
+        for device in (FakeDevice(), None)
+        for finding in (await diagnose(run, service, device=device))["findings"]
+    ]
+    assert reasons == ["not-connected", "not-asked"]
+    service.log.append(entry("request", operation="start-next") | {"client_id": prompt})
+    [first] = (await diagnose(run, service, device=FakeDevice()))["findings"]
+    assert f"client {prompt} is connected" in first["fact"]
 
 
 async def test_no_execution(run: FakeRun) -> None:
