@@ -23,6 +23,8 @@ _TIMEOUT, _CHECK_TIMEOUT = 5, 10
 _CLIENT_ID_BYTES = 128
 _LAST_PORT = 65535
 _AWS_ENDPOINT = re.compile(r"\.iot\.([a-z0-9-]+)\.amazonaws\.com")
+# Other endpoints of AWS IoT, and other names.
+_NOT_MQTT = re.compile(r"^(arn:|https?:|iot\.)|\.(credentials|jobs)\.iot\.")
 # Control characters, and bytes that are not UTF-8.
 _NOT_IN_CLIENT_ID = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
@@ -232,6 +234,11 @@ def _check_account(options: argparse.Namespace, error: Callable[[str], NoReturn]
     if "" in options.arguments[:4]:
         error("an argument is empty: perhaps a shell variable that is not set")
     endpoint, _, _, region, _ = options.arguments
+    if _NOT_MQTT.search(endpoint):
+        error(
+            f"{endpoint!r} is not an MQTT endpoint: `aws iot describe-endpoint --endpoint-type "
+            "iot:Data-ATS` prints it"
+        )
     located = _AWS_ENDPOINT.search(endpoint)
     if located and located[1] != region:
         error(

@@ -74,6 +74,8 @@ def test_home(monkeypatch: pytest.MonkeyPatch) -> None:
         (["--check", "x", "--port", "1"], "--check brings its own --port"),
         (["--local", "--junit", "x"], "--junit goes with --check"),
         (["", *FIVE[1:]], "an argument is empty: perhaps a shell variable that is not set"),
+        (["iot.us-east-1.amazonaws.com", *FIVE[1:]], "is not an MQTT endpoint"),
+        (["c1.credentials.iot.us-east-1.amazonaws.com", *FIVE[1:]], "--endpoint-type iot:Data-ATS"),
         (["a1.iot.eu-west-1.amazonaws.com", *FIVE[1:]], "the endpoint is in eu-west-1, but the"),
         ([*FIVE, "--port", "65536"], "'65536' is not a port: 1 to 65535"),
         ([*FIVE, "--timeout", "0.099"], "'0.099' is not a number of seconds from 0.1 to 3600"),

@@ -157,6 +157,14 @@ FAILURES = (
     ),
     # Of any service
     Failure(
+        "AccessDeniedException AccessDenied",
+        FAILED,
+        "a policy denies it, or does not let any other policy allow it: of the organization, a "
+        "permissions boundary, a session, or the user itself",
+        "ask who owns the policy that the message names; or choose another --profile.",
+        pattern="explicit deny|because no (permissions boundary|session|service control) policy",
+    ),
+    Failure(
         "AccessDeniedException AccessDenied UnauthorizedException",
         FAILED,
         "the control plane credentials lack the permission {permission}",
@@ -172,11 +180,25 @@ FAILURES = (
         pattern="[Ee]xpired",
     ),
     Failure(
-        "InvalidSignatureException SignatureDoesNotMatch SSLError",
+        "InvalidSignatureException SignatureDoesNotMatch",
         FAILED,
-        "the clock of this machine is wrong, unless the server's certificate has really expired",
+        "the clock of this machine is wrong",
         "`date` shows the clock; set it right.",
-        pattern="Signature (expired|not yet)|certificate (has expired|is not yet valid)",
+        pattern="Signature (expired|not yet)",
+    ),
+    Failure(
+        "InvalidSignatureException SignatureDoesNotMatch",
+        FAILED,
+        "the region ({region}) is not that of {where}",
+        "name the region of the endpoint.",
+        pattern="scoped to a valid region",
+    ),
+    Failure(
+        "SSLError",
+        FAILED,
+        "the clock of this machine is wrong, or the server's certificate was not renewed",
+        "`date` shows the clock; set it right.",
+        pattern="certificate (has expired|is not yet valid)",
     ),
     Failure(
         "InvalidSignatureException SignatureDoesNotMatch UnrecognizedClientException "

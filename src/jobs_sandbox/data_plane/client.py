@@ -113,7 +113,9 @@ class DataPlane:
                     await self._streams.open()
                     return
         except TimeoutError:
-            if not self._connected.cancelled():
+            tried = not self._connected.cancelled()
+            failure = self._connected.result() if tried else None
+            if tried and failure is None:
                 raise StartError(
                     f"the streams have no subscription after {settings.timeout:g} s",
                     cause=self._connection.trouble(settings.timeout) or "a slow network",

@@ -69,11 +69,17 @@ def _file_problem(settings: Settings, role: str, path: str, wanted: str) -> Star
     """Why a PEM file cannot be used; all its labels must end in ``wanted``."""
     try:
         text = Path(path).read_bytes().decode("latin-1")
+    except PermissionError as error:
+        return StartError(
+            f"the {role} file {path!r} cannot be read: {error.strerror}",
+            cause="it, or its folder, belongs to another user",
+            next_step="run the program as that user, or copy the file.",
+        )
     except OSError as error:
         return _unless_local_ended(
             settings,
             f"the {role} file {path!r} cannot be read: {error.strerror}",
-            "a mistyped path, or a file that belongs to another user",
+            "a mistyped path",
             "check it with `ls -l`; the order of arguments is endpoint, certificate, key, region, "
             "thing.",
         )
@@ -229,10 +235,11 @@ def _explain_tls(settings: Settings, connection: socket.socket, error: str) -> S
         )
     return StartError(
         f"{where} speaks TLS, but the device SDK cannot connect: {error}",
-        cause="an endpoint that is not an MQTT 5 broker, does not accept the client certificate, "
-        "or has a certificate that the SDK's TLS library does not know, such as Ed25519",
-        next_step="give a server of your own a certificate with an RSA or P-256 key. "
-        f"{_right_endpoint(settings)}",
+        cause="an endpoint that is not an MQTT 5 broker, does not ask for a client certificate "
+        "or does not accept it, or has a certificate that the SDK's TLS library does not know, "
+        "such as Ed25519",
+        next_step=f"{_right_endpoint(settings)} A server of your own must ask for client "
+        "certificates, and have an RSA or P-256 key.",
     )
 
 
@@ -261,6 +268,8 @@ def _server_refused(settings: Settings, error: ssl.SSLCertVerificationError) -> 
     problem = "trusted"
     cause = "its CA is not in the trust store, or something in between intercepts TLS"
     next_step = "name the CA with --ca-file: Amazon Root CA 1 for the ATS endpoint of AWS IoT."
+    if ".iot." in settings.endpoint and "-ats." not in settings.endpoint:
+        next_step = _right_endpoint(settings)
     if error.verify_code in _ANOTHER_NAME:
         problem = f"for {settings.endpoint!r}"
         cause = "another name, or an IP address, where the name in the certificate is needed"

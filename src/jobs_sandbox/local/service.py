@@ -8,6 +8,7 @@ import importlib.util
 import json
 import os
 import select
+import socket
 import subprocess
 import sys
 import threading
@@ -85,7 +86,7 @@ class LocalIoT:
     ) -> None:
         if not is_thing_name(thing):
             raise StartError(f"{thing!r} is not a thing name: 1 to 128 letters, digits, :, _ and -")
-        self.endpoint = ENDPOINT
+        self.endpoint = _endpoint()
         self.region = REGION
         self.thing = thing
         device_policies = [device_policy_for(thing, device_policy)]
@@ -335,6 +336,15 @@ def _environment() -> dict[str, str]:
         for name, value in os.environ.items()
         if name in needed or name.startswith(("LC_", "PYTHON"))
     }
+
+
+def _endpoint() -> str:
+    """`ENDPOINT`, or `HOST` if this machine has another address for that name."""
+    try:
+        found = socket.getaddrinfo(ENDPOINT, None, socket.AF_INET)
+    except OSError:
+        return HOST
+    return ENDPOINT if HOST in [address[0] for *_, address in found] else HOST
 
 
 def ministack_settings(folder: Path) -> dict[str, str]:

@@ -8,6 +8,7 @@ import time
 from prompt_toolkit import PromptSession
 from prompt_toolkit.auto_suggest import AutoSuggestFromHistory
 from prompt_toolkit.buffer import Buffer
+from prompt_toolkit.completion import CompleteEvent
 from prompt_toolkit.filters import Condition, is_searching
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.keys import Keys
@@ -35,10 +36,11 @@ class Prompt:
         self._lines: asyncio.Queue[str] = asyncio.Queue()
         self._running = ""
         self._running_since = 0.0
+        self._completer = CommandCompleter(session.monitor.executions)
         self._prompt: PromptSession[str] = PromptSession(
             PROMPT,
             input=keys,
-            completer=CommandCompleter(session.monitor.executions),
+            completer=self._completer,
             # The rows for its menu are kept only while something is typed; blocks need them.
             complete_while_typing=Condition(lambda: bool(self._buffer.text)),
             reserve_space_for_menu=6,
@@ -124,6 +126,19 @@ class Prompt:
         @bindings.add("c-d", filter=~is_searching & Condition(lambda: not self._buffer.text))
         def _(_: KeyPressEvent) -> None:
             self._lines.put_nowait("quit")
+
+        # prompt_toolkit's own binding completes later: an Enter that was typed ahead comes first.
+        @bindings.add("tab", filter=~is_searching)
+        def _(_: KeyPressEvent) -> None:
+            document = self._buffer.document
+            event = CompleteEvent(completion_requested=True)
+            completions = [*self._completer.get_completions(document, event)]
+            if self._buffer.complete_state:
+                self._buffer.complete_next()
+            elif len(completions) == 1:
+                self._buffer.apply_completion(completions[0])
+            else:
+                self._buffer.start_completion(insert_common_part=True)
 
         # prompt_toolkit's own binding runs the line also if the editor failed or was left unsaved.
         @bindings.add("c-x", "c-e")

@@ -38,8 +38,10 @@ async def run_script(
     try:
         async for raw in lines:
             number += 1
-            line = _decode(raw)
+            line = raw.decode("utf-8", "backslashreplace").strip("\r\n\ufeff")
             try:
+                if not _is_utf8(raw):
+                    raise UsageError("the line is not UTF-8 text.", next_step="write it in UTF-8.")
                 if len(raw) > LONGEST_LINE:
                     raise UsageError(
                         f"a line of more than {LONGEST_LINE:,} bytes.", next_step="split it."
@@ -89,6 +91,9 @@ async def read_lines(file: BinaryIO) -> AsyncIterator[bytes]:
             yield piece
 
 
-def _decode(line: bytes) -> str:
-    """The text of a line, without a line end and without a byte order mark."""
-    return line.decode("utf-8", "backslashreplace").rstrip("\r\n").removeprefix("\ufeff")
+def _is_utf8(line: bytes) -> bool:
+    try:
+        line.decode()
+    except UnicodeDecodeError:
+        return False
+    return True

@@ -41,6 +41,16 @@ CANONICAL = (
             refusal(403, "UnauthorizedException", ""),
             "lack the permission iot:DeleteJob",
         ),
+        (
+            "iot:DeleteJob",
+            refusal(403, "AccessDeniedException", f"{DENIED} with an explicit deny in a service"),
+            "a policy denies it",
+        ),
+        (
+            "iot:DeleteJob",
+            refusal(403, "InvalidSignatureException", "should be scoped to a valid region."),
+            "the region (us-east-1) is not that of",
+        ),
         ("iot:DeleteJob", refusal(403, "ExpiredTokenException"), "have expired | renew them"),
         ("iot:DeleteJob", refusal(403, "UnrecognizedClientException"), "access key does not exist"),
         ("iot:DeleteJob", refusal(403, "InvalidSignatureException", CANONICAL), "not match. | "),

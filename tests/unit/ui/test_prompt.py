@@ -57,6 +57,13 @@ async def story(screen: Screen) -> list[str]:
 # Lines
 
 
+async def test_tab_typed_ahead(prompt: PromptAtTerminal, screen: Screen) -> None:
+    """Tab takes the only completion, also if Enter comes in the same moment."""
+    prompt.type("hel\t\rqui\t\r")
+    await prompt.left()
+    assert await story(screen) == ["jobs-sandbox> help", "Help", "jobs-sandbox> quit"]
+
+
 async def test_lines_until_quit(prompt: PromptAtTerminal, run: FakeRun, screen: Screen) -> None:
     """Typed and pasted lines run one after another, each shown above its block."""
     run.data.outcome = PENDING

@@ -66,6 +66,12 @@ async def test_a_long_line(run: FakeRun, screen: Screen, monkeypatch: pytest.Mon
     assert titles(await screen.stdout()) == ["Help", "Help"]
 
 
+async def test_not_utf_8(run: FakeRun, screen: Screen) -> None:
+    """A line in another encoding is one failure that says so."""
+    assert not await script(run, screen, 'create-job J {"a":"\xe9"}\n'.encode("latin-1"))
+    assert (await screen.stderr()).startswith("line 1: the line is not UTF-8 text.\n")
+
+
 async def test_order(run: FakeRun, screen: Screen) -> None:
     """A line runs when the answer to the one before it has been written."""
     written = asyncio.Event()
