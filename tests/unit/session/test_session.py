@@ -184,7 +184,7 @@ async def test_a_late_rejection(run: FakeRun, output: FakeOutput) -> None:
     assert [kind for kind, _ in output.reported] == ["warning"]
 
 
-@pytest.mark.parametrize(("seconds", "message"), [(600, "lost"), (0.02, "no Update")])
+@pytest.mark.parametrize(("seconds", "message"), [(600, "lost"), (0.5, "no Update")])
 async def test_a_late_failure(output: FakeOutput, seconds: float, message: str) -> None:
     """A late failure or time-out is reported with its command and how to find out more."""
     run = FakeRun(output, timeout=seconds)
