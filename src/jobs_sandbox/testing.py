@@ -21,6 +21,7 @@ from jobs_sandbox.core.settings import new_client_id
 from jobs_sandbox.core.threads import loop_in_thread
 from jobs_sandbox.local.service import LocalIoT
 from jobs_sandbox.local.service import local_iot as run_local_iot
+from jobs_sandbox.session import watched
 from jobs_sandbox.session.session import Session
 from jobs_sandbox.ui.console import Console
 from jobs_sandbox.ui.formatting import error_text
@@ -38,17 +39,27 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 class Sandbox:
     """A session with the embedded AWS IoT, which runs in the loop of another thread."""
 
-    def __init__(self, session: Session, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, session: Session, loop: asyncio.AbstractEventLoop, *, has_device: bool
+    ) -> None:
         self._session = session
         self._loop = loop
+        self._has_device = has_device
 
     def run(self, line: str) -> None:
         """Run a command, as it is typed at the prompt; raises AssertionError if it fails."""
         __tracebackhide__ = True
         try:
-            _wait(self._loop, self._session.run(line))
+            _wait(self._loop, self._run(line))
         except SandboxError as error:
             raise AssertionError(self._explain(line, error)) from None
+
+    async def _run(self, line: str) -> None:
+        # These wait for the device: without one they would wait in vain.
+        words = [*line.split(), "", ""]
+        waits = words[0] == "expect" or (words[0] == "expect-device" and words[1] != "ends")
+        may_end = not waits or not self._has_device
+        await watched.run_line(self._session, line, may_end=may_end)
 
     def _explain(self, line: str, error: SandboxError) -> str:
         lines = [f"{line}: {error_text(error).rstrip()}"]
@@ -137,7 +148,7 @@ def _sandbox(request: pytest.FixtureRequest, local_iot: LocalIoT) -> Iterator[Sa
 
     with loop_in_thread() as loop:
         try:
-            yield Sandbox(_wait(loop, start()), loop)
+            yield Sandbox(_wait(loop, start()), loop, has_device=bool(_command(request)))
         except SandboxError as error:
             pytest.fail(error_text(error), pytrace=False)
         finally:

@@ -1,6 +1,9 @@
 """What came of the scenarios, for people, for programs, and for CI systems."""
 
+import os
 import shlex
+import shutil
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -65,6 +68,15 @@ class Result:
         return self.outcome == _FAILED
 
 
+@dataclass(frozen=True)
+class Failure:
+    """Why no scenario could be run; ``story`` and ``output`` as of `Result`."""
+
+    error: SandboxError
+    story: Sequence[str]
+    output: Sequence[str]
+
+
 def result_text(result: Result) -> str:
     """A line and, if there are problems, what a developer needs to find their causes."""
     scenario = result.scenario
@@ -105,13 +117,7 @@ def result_body(result: Result) -> dict[str, Any]:
         "seconds": round(result.seconds, 1),
         "alone": result.alone,
         "problems": [
-            {
-                "line": problem.line.number,
-                "command": problem.line.text,
-                "message": problem.message,
-                "cause": problem.cause,
-                "next": problem.next_step,
-            }
+            {"line": problem.line.number, "command": problem.line.text} | _error_body(problem)
             for problem in result.problems
         ],
     }
@@ -124,16 +130,55 @@ def result_body(result: Result) -> dict[str, Any]:
     return body
 
 
-def summary(
-    results: Sequence[Result], left_out: int, seconds: float, command: Sequence[str]
-) -> list[str]:
+def _error_body(error: SandboxError) -> dict[str, str]:
+    return {"message": error.message, "cause": error.cause, "next": error.next_step}
+
+
+def summary_body(
+    results: Sequence[Result],
+    left_out: Sequence[Scenario],
+    seconds: float,
+    failure: Failure | None,
+) -> dict[str, Any]:
+    """The body of a Summary block, for programs; arguments as of `summary` and `junit`."""
+    counts = Counter(result.outcome for result in results)
+    body: dict[str, Any] = {
+        "passed": counts[_PASSED] + counts[_WARNING],
+        "warnings": counts[_WARNING],
+        "failed": counts[_FAILED],
+        "notFinished": [scenario.name for scenario in left_out],
+        "seconds": round(seconds, 1),
+    }
+    if failure:
+        body |= _error_body(failure.error)
+        body |= {"activity": list(failure.story), "output": list(failure.output)}
+    return body
+
+
+def by_hand(command: Sequence[str], policy: str | None) -> str:
+    """The command line that runs a scenario at the prompt, without the scenario."""
+    program = sys.argv[0]
+    found = shutil.which("jobs-sandbox")
+    if os.path.basename(program) == "__main__.py":
+        words = [sys.executable, "-m", "jobs_sandbox"]
+    elif found and os.path.realpath(found) == os.path.realpath(program):
+        words = ["jobs-sandbox"]
+    else:
+        words = [program]
+    words += ["--local", "--device", shlex.join(command)]
+    if policy:
+        words += ["--policy", policy]
+    return shlex.join(words)
+
+
+def summary(results: Sequence[Result], left_out: int, seconds: float, by_hand: str) -> list[str]:
     """How many scenarios passed, and what to know about those that failed.
 
     Args:
         results: of the scenarios that have ended.
         left_out: how many have not.
         seconds: how long it took.
-        command: of the device.
+        by_hand: see `by_hand`.
 
     """
     counts = Counter(result.outcome for result in results)
@@ -148,25 +193,30 @@ def summary(
         lines.append("two devices side by side were in each other's way: a file, a lock, a port?")
     failed = [result.scenario for result in results if result.failed]
     if failed:
-        lines += _DOCUMENTS
-        device, path = shlex.quote(shlex.join(command)), shlex.quote(str(failed[0].path))
+        if any(scenario.group != "security" for scenario in failed):
+            lines += _DOCUMENTS
         lines.append("to see everything that happens in one of them:")
-        lines.append(f"  jobs-sandbox --local --device {device} < {path}")
+        lines.append(f"  {by_hand} < {shlex.quote(str(failed[0].path))}")
     return lines
 
 
-def junit(results: Sequence[Result], failure: str) -> bytes:
+def junit(
+    results: Sequence[Result], left_out: Sequence[Scenario], failure: Failure | None
+) -> bytes:
     """The results as JUnit XML.
 
     Args:
-        results: of the scenarios.
-        failure: why no scenario could be run, or ``""``.
+        results: of the scenarios that have ended.
+        left_out: the scenarios that have not: errors, so that the report is not green; skipped, if
+            none could be run.
+        failure: why no scenario could be run, if so.
 
     """
     suite = ET.Element("testsuite", name="jobs-sandbox --check")
     if failure:
         case = ET.SubElement(suite, "testcase", classname="start", name="start", time="0")
-        _add(case, "failure", failure)
+        lines = [error_text(failure.error).rstrip(), *details(failure.story, failure.output)]
+        _add(case, "failure", "\n".join(lines), failure.error.message)
     for result in results:
         case = ET.SubElement(
             suite,
@@ -179,10 +229,17 @@ def junit(results: Sequence[Result], failure: str) -> bytes:
             _add(case, "failure", result_text(result), result.problems[-1].message)
         elif result.problems:
             ET.SubElement(case, "system-out").text = result_text(result)
+    for scenario in left_out:
+        case = ET.SubElement(suite, "testcase", classname=scenario.group, name=scenario.name)
+        if failure:
+            _add(case, "skipped", "the device does not come to work")
+        else:
+            _add(case, "error", "not finished: interrupted")
     failures = sum(result.failed for result in results) + bool(failure)
     suite.set("tests", str(len(suite)))
     suite.set("failures", str(failures))
-    suite.set("errors", "0")
+    suite.set("errors", str(0 if failure else len(left_out)))
+    suite.set("skipped", str(len(left_out) if failure else 0))
     suite.set("time", f"{sum(result.seconds for result in results):.1f}")
     text: bytes = ET.tostring(suite, encoding="utf-8", xml_declaration=True)
     return text + b"\n"

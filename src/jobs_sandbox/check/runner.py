@@ -14,19 +14,24 @@ from typing import TextIO
 
 from jobs_sandbox import app
 from jobs_sandbox.check.report import (
+    Failure,
     Problem,
     Result,
+    by_hand,
     details,
     junit,
     result_body,
     result_text,
     summary,
+    summary_body,
 )
 from jobs_sandbox.check.scenarios import Line, Scenario, choose
 from jobs_sandbox.core import blocks
 from jobs_sandbox.core.blocks import Block
-from jobs_sandbox.core.errors import Quit, RequestFailed, SandboxError, UsageError
+from jobs_sandbox.core.errors import Quit, SandboxError, StartError, UsageError
 from jobs_sandbox.core.exit_status import FAILED, OK, USAGE_ERROR
+from jobs_sandbox.local.policies import device_policy_for, read_policy
+from jobs_sandbox.session import watched
 from jobs_sandbox.session.activity import Activity
 from jobs_sandbox.session.session import Session
 from jobs_sandbox.signals import Signals
@@ -38,10 +43,18 @@ AT_A_TIME = 3
 LAST_LINES = 10
 """Of the device's output, in a report."""
 
-_LOOK_AGAIN = 0.25  # seconds
-# A device may end just after its last report; so long a line may still succeed.
-_GRACE = 1.5  # seconds
 _POWER = ("stop-device", "start-device")
+# What a failed TLS handshake means, by words of OpenSSL or of `local.child.activity`.
+_HANDSHAKES = {
+    "ALERT": "the device refused the server's certificate: does it trust IOT_CA_FILE, and does it "
+    "connect to the name in IOT_ENDPOINT?",
+    "closed by the device": "the device ended the TLS handshake: does it trust IOT_CA_FILE, and "
+    "does it connect to the name in IOT_ENDPOINT?",
+    "PEER_DID_NOT_RETURN": "the device showed no client certificate: IOT_CERT and IOT_KEY",
+    "VERIFY": "the device showed a client certificate that AWS IoT does not know: IOT_CERT",
+    "WRONG_VERSION": "the device does not speak TLS",
+    "HTTP_REQUEST": "the device speaks HTTP, and not MQTT over TLS",
+}
 
 
 def run(options: argparse.Namespace) -> int:
@@ -55,7 +68,7 @@ async def _check(options: argparse.Namespace, console: Console, signals: Signals
         if options.list:
             _list(scenarios, console)
             return OK
-        _try_to_write(options)
+        _try_the_files(options)
     except UsageError as error:
         console.error(error)
         return USAGE_ERROR
@@ -78,8 +91,13 @@ def _list(scenarios: list[Scenario], console: Console) -> None:
         console.line(text, Block(blocks.SCENARIO, body))
 
 
-def _try_to_write(options: argparse.Namespace) -> None:
+def _try_the_files(options: argparse.Namespace) -> None:
     """Open the files of the options before anything starts; raises `UsageError`."""
+    if options.policy:
+        try:
+            device_policy_for(options.local, read_policy(options.policy))
+        except StartError as error:
+            raise UsageError(error.message, next_step=error.next_step) from error
     try:
         if options.log:
             Path(options.log).mkdir(parents=True, exist_ok=True)
@@ -127,6 +145,8 @@ class Check:
         self._signals = signals
         self._scenarios = scenarios
         self._results: list[Result] = []
+        # Why no scenario could be run.
+        self._failure: Failure | None = None
         # Those that failed beside others, and run again.
         self._failed: list[Result] = []
         # By the name of each scenario that runs, what it is waiting for.
@@ -141,29 +161,34 @@ class Check:
 
     async def run(self) -> int:
         """Run everything, and show the results as they come; returns the exit status."""
-        failure = ""
         try:
-            failure = await self._first_questions()
-            if not failure:
+            self._failure = await self._first_questions()
+            if self._failure is None:
                 await self._run_scenarios()
         finally:
             self._running.clear()
             for result in self._failed:  # after an interruption
                 self._show(result)
-            self._end(failure)
-        return FAILED if failure or any(result.failed for result in self._results) else OK
+            self._end()
+        failed = self._failure or any(result.failed for result in self._results)
+        return FAILED if failed else OK
 
-    def _end(self, failure: str) -> None:
+    def _end(self) -> None:
         """Show the summary and write the report, also of a run that was interrupted."""
-        if not failure and self._options.output == "text":
-            seconds = time.monotonic() - self._began
-            left_out = len(self._scenarios) - len(self._results)
-            lines = summary(self._results, left_out, seconds, self._options.device)
-            for line in lines:
+        done = {result.scenario.path for result in self._results}
+        left_out = [scenario for scenario in self._scenarios if scenario.path not in done]
+        seconds = time.monotonic() - self._began
+        body = summary_body(self._results, left_out, seconds, self._failure)
+        if self._options.output == "json":
+            self._console.line("", Block(blocks.SUMMARY, body))
+        elif self._failure is None:
+            again = by_hand(self._options.device, self._options.policy)
+            for line in summary(self._results, len(left_out), seconds, again):
                 self._console.echo(line)
         if self._options.junit:
             try:
-                Path(self._options.junit).write_bytes(junit(self._results, failure))
+                report = junit(self._results, left_out, self._failure)
+                Path(self._options.junit).write_bytes(report)
             except OSError as error:
                 self._console.warning(f"the report cannot be written: {error}")
 
@@ -196,7 +221,9 @@ class Check:
 
     @asynccontextmanager
     async def _transcript(self, name: str) -> AsyncIterator[_Transcript]:
-        path = Path(self._options.log) / f"{name}.log" if self._options.log else Path(os.devnull)
+        path = Path(os.devnull)
+        if self._options.log:
+            path = Path(self._options.log) / f"{name.replace('/', '_')}.log"
         with path.open("w", encoding="utf-8") as file:
             transcript = _Transcript(file)
             try:
@@ -206,23 +233,25 @@ class Check:
 
     # The cheap questions
 
-    async def _first_questions(self) -> str:
-        """Whether the device starts, connects and asks for something: why not, or ``""``."""
+    async def _first_questions(self) -> Failure | None:
+        """Whether the device starts, connects and asks for something; if not, why."""
         self._running["start"] = "the device starts, connects and subscribes"
         async with self._transcript("start") as transcript, AsyncExitStack() as stack:
             try:
                 session = await app.start_session(self._options, transcript, self._signals, stack)
                 activity, error = await _first_steps(session)
-            except SandboxError as failure:
-                activity, error = None, failure
+            except SandboxError as refusal:
+                activity, error = None, refusal
         del self._running["start"]
         if error is None:
-            return ""
+            return None
         self._console.error(error)
+        story = activity.story() if activity else []
+        failure = Failure(error, story, list(transcript.output))
         if activity is not None and self._options.output == "text":
-            for line in details(activity.story(), list(transcript.output)):
+            for line in details(failure.story, failure.output):
                 self._console.echo(line)
-        return error.message
+        return failure
 
     # A scenario
 
@@ -271,10 +300,11 @@ async def _first_steps(session: Session) -> tuple[Activity, SandboxError | None]
         if activity.is_at_work:
             return activity, None
         if session.device.has_ended:
-            return activity, _ended(session, activity)
+            return activity, watched.has_ended(session, activity)
         if time.monotonic() >= end:
             break
-        await asyncio.sleep(_LOOK_AGAIN)
+        await asyncio.sleep(watched.LOOK_AGAIN)
+    cause = "; ".join(activity.obstacles())
     if activity.is_connected:
         message = f"the device neither subscribes nor asks for jobs within {seconds:g} s"
         next_step = "a device subscribes to notify-next, and asks for what is pending."
@@ -287,32 +317,25 @@ async def _first_steps(session: Session) -> tuple[Activity, SandboxError | None]
             "the device must use IOT_ENDPOINT, IOT_PORT, IOT_CA_FILE, IOT_CERT and IOT_KEY, and "
             "IOT_CLIENT_ID or IOT_THING as its client id."
         )
-    cause = "; ".join(activity.obstacles()) or "it hangs, or a TLS handshake fails"
+        cause = cause or _why_no_connect(activity.failed_handshake)
     return activity, SandboxError(message, cause=cause, next_step=next_step)
+
+
+def _why_no_connect(failure: str) -> str:
+    """Why there is no CONNECT, by the failure of the last TLS handshake."""
+    if not failure:
+        return (
+            "no TLS handshake began or none was finished: the device uses another host or port, "
+            "or hangs; or it closed the connection before it sent a CONNECT packet"
+        )
+    for words, meaning in _HANDSHAKES.items():
+        if words in failure:
+            return f"{meaning} ({failure})"
+    return f"the TLS handshake failed: {failure}"
 
 
 async def _run_line(session: Session, line: Line, scenario: Scenario) -> None:
     """Run a line; a device that has ended, and is not started again later, ends it."""
     commands = [each.text.split()[0] for each in scenario.lines if each.number >= line.number]
     starts_again = next((name for name in commands if name in _POWER), "") == "start-device"
-    task = asyncio.create_task(session.run(line.text))
-    try:
-        while not task.done():
-            await asyncio.wait({task}, timeout=_LOOK_AGAIN)
-            if session.device.has_ended and not starts_again:
-                await asyncio.wait({task}, timeout=_GRACE)
-                break
-    finally:
-        task.cancel()
-    if not task.done():
-        raise _ended(session, await session.activity())
-    await task
-
-
-def _ended(session: Session, activity: Activity) -> RequestFailed:
-    how = session.device.ends[-1].how
-    return RequestFailed(
-        f"the device has ended by itself: {how}",
-        cause="; ".join(activity.obstacles()),
-        next_step="see what it printed last; a device must stay in the foreground.",
-    )
+    await watched.run_line(session, line.text, may_end=starts_again)

@@ -1,5 +1,6 @@
 """The scenarios: scripts for the prompt, whose head says what a device must do, and why."""
 
+from collections import Counter
 from collections.abc import Iterable
 from importlib.resources import files
 from pathlib import Path
@@ -25,7 +26,7 @@ class Scenario(NamedTuple):
     """A script that judges a device.
 
     Attributes:
-        name: of the file, without its suffix.
+        name: of the file, without its suffix; with its folder if others have the same.
         path: of the file.
         must: what a device must do, one sentence.
         why: the reasons, and the page of AWS's documents.
@@ -69,9 +70,22 @@ def choose(names: Iterable[str], *, everything: bool) -> list[Scenario]:
                 f"{_SUFFIX}.",
             )
     if chosen:
-        return chosen
+        return _with_unique_names(chosen)
     shipped = [read(path) for path in ours.values()]
     return [scenario for scenario in shipped if everything or not scenario.slow]
+
+
+def _with_unique_names(chosen: list[Scenario]) -> list[Scenario]:
+    """Each scenario once; those whose files have the same name get their paths as names."""
+    once = list({scenario.path.resolve(): scenario for scenario in chosen}.values())
+    names = Counter(scenario.name for scenario in once)
+    shipped = set(_shipped())
+    return [
+        scenario
+        if names[scenario.name] == 1 or scenario.path in shipped
+        else scenario._replace(name=str(scenario.path.with_suffix("")))
+        for scenario in once
+    ]
 
 
 def read(path: Path) -> Scenario:
@@ -79,15 +93,21 @@ def read(path: Path) -> Scenario:
     try:
         texts = path.read_text(encoding="utf-8-sig").splitlines()
     except OSError as error:
-        raise UsageError(f"the scenario {path} cannot be read: {error.strerror}.") from error
+        raise _unreadable(path, str(error.strerror)) from error
     except UnicodeDecodeError as error:
-        raise UsageError(f"the scenario {path} cannot be read: it is not UTF-8.") from error
+        raise _unreadable(path, "it is not UTF-8") from error
     head: list[str] = []
     for text in texts:
         if not text.startswith("#"):
             break
         head.append(text.removeprefix("#").strip())
     lines = [Line(number, text) for number, text in enumerate(texts, 1)]
+    lines = [line for line in lines if _is_command(path, line)]
+    if not lines:
+        raise UsageError(
+            f"the scenario {path} has no commands.",
+            next_step="write some, as at the prompt: docs/testing-a-device.md shows how.",
+        )
     return Scenario(
         name=path.stem,
         path=path,
@@ -95,7 +115,14 @@ def read(path: Path) -> Scenario:
         why=tuple(text for text in head[1:] if text and not _is_label(text)),
         group=next((text.split()[-1] for text in head if text.startswith(_GROUP)), "jobs"),
         slow=_SLOW in head,
-        lines=tuple(line for line in lines if _is_command(path, line)),
+        lines=tuple(lines),
+    )
+
+
+def _unreadable(path: Path, reason: str) -> UsageError:
+    return UsageError(
+        f"the scenario {path} cannot be read: {reason}.",
+        next_step="check the path; a scenario is a text file with a command a line.",
     )
 
 

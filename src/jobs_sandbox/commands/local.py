@@ -23,6 +23,7 @@ FACTS = {
     "subscribes": "topic filters that were granted",
     **_OPERATIONS,
     "requests": "all four requests",
+    "reports": "updates to SUCCEEDED, FAILED or REJECTED",
     "rejected": "responses that reject a request",
     "refused": "what the policy does not allow",
     "ends": "ends of the process by itself",

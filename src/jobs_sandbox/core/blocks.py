@@ -25,6 +25,7 @@ CONNECTION = "Connection"
 DIAGNOSIS = "Diagnosis"
 DEVICE_ACTIVITY = "DeviceActivity"
 SCENARIO = "Scenario"
+SUMMARY = "Summary"
 HELP = "Help"
 
 TOPICS = {

@@ -88,6 +88,13 @@ class End(NamedTuple):
     how: str
 
 
+class Switch(NamedTuple):
+    """A ``start`` of the device, or a ``stop`` that killed it; ``time`` as of `End`."""
+
+    time: float
+    what: str
+
+
 class Device(Protocol):
     """The process of the device under test."""
 
@@ -102,6 +109,10 @@ class Device(Protocol):
     @property
     def absence(self) -> str:
         """How it has ended, or that it was stopped; ``""`` while it runs."""
+
+    @property
+    def switches(self) -> Sequence[Switch]:
+        """Each time it was started or stopped, in order of time."""
 
     async def start(self) -> None:
         """Start it; raises `SandboxError` if it cannot be started or is running."""

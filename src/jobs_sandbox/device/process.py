@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import Any
 
 from jobs_sandbox.core.errors import SandboxError, StartError
-from jobs_sandbox.core.protocols import End
+from jobs_sandbox.core.protocols import End, Switch
 from jobs_sandbox.core.settings import Settings, new_client_id
 from jobs_sandbox.core.threads import in_thread
 
@@ -65,6 +65,7 @@ class DeviceProcess:
 
     Attributes:
         ends: each time it has ended by itself, in order of time.
+        switches: each time it was started or stopped, in order of time.
 
     Args:
         command: program and arguments; no shell is involved.
@@ -91,6 +92,7 @@ class DeviceProcess:
         self._flush = flush
         self._on_end = on_end
         self.ends: list[End] = []
+        self.switches: list[Switch] = []
         self._stopped = False
         self._process: subprocess.Popen[bytes] | None = None
         self._following: asyncio.Task[None] | None = None
@@ -136,6 +138,7 @@ class DeviceProcess:
             ) from error
         self._process = process
         self._stopped = False
+        self.switches.append(Switch(time.time(), "start"))
         self._following = asyncio.create_task(self._follow(process))
 
     async def stop(self) -> None:
@@ -148,6 +151,7 @@ class DeviceProcess:
         following = self._running()
         if not following:
             raise SandboxError("the device is not running.", next_step="start-device starts it.")
+        self.switches.append(Switch(time.time(), "stop"))
         self.kill()
         await asyncio.wait({following})
 

@@ -3,10 +3,10 @@
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import pairwise
+from itertools import pairwise, takewhile
 from typing import Any
 
-from jobs_sandbox.core.protocols import End
+from jobs_sandbox.core.protocols import End, Switch
 from jobs_sandbox.core.settings import is_new_client_id
 
 _OPERATIONS = ("get", "start-next", "describe", "update")
@@ -16,6 +16,7 @@ _FACTS = {
     "connects": {"what": "connect"},
     "subscribes": {"what": "subscribe"},
     "requests": {"what": "request"},
+    "reports": {"what": "request", "operation": "update"},
     "rejected": {"what": "response", "outcome": "rejected"},
     "refused": {"what": "refused"},
     "ends": {"what": "end"},
@@ -31,8 +32,15 @@ _LINES = {
     "event": "gets an event: {name}",
     "refused": "is refused by its policy: {action} on {resource}",
     "fault": "meets a fault: {kind} {detail}",
+    "handshake": "does not get through the TLS handshake: {failure}",
+    "start": "is started",
+    "stop": "is stopped, as by a power cut",
     "end": "has ended: {how}",
 }
+# Outcomes that a device reports.
+_OUTCOMES = ("SUCCEEDED", "FAILED", "REJECTED")
+# A device that asks for an execution gets to know by these that it has ended.
+_GONE = ("TerminalStateReached", "ResourceNotFound")
 _MQTT_VERSIONS = {4: "3.1.1"}
 _FIRST_REFUSAL = 128  # of the codes in a SUBACK
 _SHOWN = 20  # of the pauses and of the refusals in a block
@@ -89,17 +97,28 @@ class Activity:
     Args:
         seen: what `core.protocols.Service.activity` returns.
         ends: when and how the device has ended by itself.
-        since: in seconds since 1970; what happened earlier is left out.
+        since: in seconds since 1970; what happened earlier is not counted.
+        switches: when the device was started and stopped.
 
     """
 
-    def __init__(self, seen: dict[str, Any], ends: Sequence[End] = (), since: float = 0) -> None:
+    def __init__(
+        self,
+        seen: dict[str, Any],
+        ends: Sequence[End] = (),
+        since: float = 0,
+        switches: Sequence[Switch] = (),
+    ) -> None:
         self._clients: list[dict[str, Any]] = seen["clients"]
         self._wildcards: list[str] = seen["wildcards"]
         log = [*seen["log"], *({"what": "end"} | end._asdict() for end in ends)]
+        log += [switch._asdict() for switch in switches]
         log.sort(key=lambda entry: float(entry["time"]))
         self._log: list[Entry] = [entry for entry in log if entry["time"] >= since]
         self._since = since
+        # Causes are looked for in what the device did since it was started last.
+        started = max((switch.time for switch in switches if switch.what == "start"), default=0)
+        self._current: list[Entry] = [entry for entry in log if entry["time"] >= started]
 
     def count(self, fact: str) -> int:
         """How often a fact, one of `FACTS`, has happened.
@@ -126,6 +145,12 @@ class Activity:
     def is_at_work(self) -> bool:
         """Whether the device has subscribed to something, or has asked for something."""
         return bool(self._entries("subscribes") or self._entries("requests"))
+
+    @property
+    def failed_handshake(self) -> str:
+        """Why the last TLS handshake failed, or ``""``."""
+        failures = [entry["failure"] for entry in self._current if entry["what"] == "handshake"]
+        return str(failures[-1]) if failures else ""
 
     @property
     def refusals(self) -> list[str]:
@@ -161,9 +186,20 @@ class Activity:
         facts = []
         if refused := self.refusals:
             facts.append(f"the policy of the device does not allow {refused[-1]}")
-        for answer in rejections(self._log, job_id):
-            reason = f"{answer.get('code')}: {answer.get('message')}"
-            facts.append(f"the last {answer['operation']} of the device was rejected: {reason}")
+        for answer in rejections(self._current, job_id):
+            operation = answer["operation"]
+            if operation != "update" and answer.get("code") in _GONE:
+                continue
+            answers = [
+                entry
+                for entry in self._current
+                if entry["what"] == "response" and entry["operation"] == operation
+            ]
+            times = len(list(takewhile(_is_rejection, reversed(answers))))
+            last = f"the last {operation} of the device was"
+            if times > 1:
+                last = f"the last {times} {operation} requests of the device were"
+            facts.append(f"{last} rejected: {answer.get('code')}: {answer.get('message')}")
         return facts
 
     def explain(self, job_id: str, status: str) -> str:
@@ -179,10 +215,12 @@ class Activity:
         facts = [*self.obstacles(job_id), *self._absence()]
         if self.is_connected and status == "QUEUED" and not self._is_notified:
             facts.append("the device is subscribed to neither notify nor notify-next")
-        requests = self._entries("requests")
-        if status == "QUEUED":
-            facts.append(_last_question(requests))
+        if lost := self._lost_response():
+            facts.append(lost)
+        elif status == "QUEUED":
+            facts.append(self._last_question())
         else:
+            requests = [one for one in self._current if _is(one, "update")]
             facts.append(_last_update([one for one in requests if one.get("job_id") == job_id]))
         return "; ".join(facts)
 
@@ -191,6 +229,10 @@ class Activity:
         if fact == "wildcards":
             return f"the policy of the device has {', '.join(self._wildcards)}"
         facts = [*self.obstacles(), *self._absence()]
+        if fact == "reports":
+            facts += self._reports()
+        if fact == "connects" and (accepted := self._accepted_certificate()):
+            return accepted
         if pauses := self.pauses(fact)[-_PAUSES:]:
             facts.append(f"the last pauses between them: {', '.join(map(str, pauses))} s")
         return "; ".join(facts)
@@ -209,9 +251,68 @@ class Activity:
     def _absence(self) -> list[str]:
         """Why the device does nothing, if it is not there."""
         facts = [] if self.is_connected else ["the device is not connected"]
-        if ends := self._entries("ends"):
+        if ends := [entry for entry in self._current if entry["what"] == "end"]:
             facts.append(f"the device has ended: {ends[-1]['how']}")
         return facts
+
+    def _lost_response(self) -> str:
+        """That the device has sent nothing since a response to it was lost, or ``""``."""
+        for entry in reversed(self._current):
+            if entry["what"] == "request":
+                break
+            if entry["what"] == "fault" and entry["kind"] == "lose":
+                return (
+                    f"the response to its last {entry['detail']} was lost {_ago(entry)}, and the "
+                    "device has sent no request since"
+                )
+        return ""
+
+    def _last_question(self) -> str:
+        """When the device asked for executions last, and what it has not asked about."""
+        asked = [entry for entry in self._current if entry.get("operation") in _ASKING]
+        events = [entry for entry in self._current if entry["what"] == "event"]
+        asked = [entry for entry in asked if entry["what"] == "request"]
+        if not asked:
+            return "the device has not asked for executions since it was started"
+        missed = [event for event in events if event["time"] > asked[-1]["time"]]
+        if missed:
+            names = ", ".join(dict.fromkeys(event["name"] for event in missed))
+            return (
+                f"the device has not asked for executions since it got {names}, {_ago(missed[0])}"
+            )
+        return (
+            f"the device got no event since it asked for executions {_ago(asked[-1])} "
+            f"({asked[-1]['operation']}), and has not asked again"
+        )
+
+    def _reports(self) -> list[str]:
+        """What the device reported, and how long after its request for work."""
+        facts = []
+        reports = Counter(
+            (entry.get("job_id"), entry["status"]) for entry in self._entries("reports")
+        )
+        for (job_id, status), times in reports.items():
+            how_often = f" {times} times" if times > 1 else ""
+            facts.append(f"the device reported {status} for {job_id}{how_often}")
+        if reports:
+            last = self._entries("reports")[-1]
+            asked = [
+                entry["time"]
+                for entry in self._current
+                if entry.get("operation") in _ASKING and entry["time"] <= last["time"]
+            ]
+            if asked:
+                after = last["time"] - asked[-1]
+                facts.append(f"the last time {after:.1f} s after it had asked for executions")
+        return facts
+
+    def _accepted_certificate(self) -> str:
+        """Which wrong certificate of the server the device has accepted, or ``""``."""
+        shown = [entry for entry in self._current if entry.get("kind") in ("certificate", "none")]
+        wrong = shown[-1].get("detail", "right") if shown else "right"
+        if wrong == "right" or not self._entries("connects"):
+            return ""
+        return f"the device accepted a server certificate that is wrong: {wrong}"
 
     @property
     def _is_notified(self) -> bool:
@@ -228,23 +329,23 @@ def _is(entry: Entry, fact: str) -> bool:
     pattern = _FACTS.get(fact, {"what": "request", "operation": fact})
     if not pattern.items() <= entry.items():
         return False
+    if fact == "reports":
+        return entry.get("status") in _OUTCOMES
     return fact != "subscribes" or bool(entry["code"] < _FIRST_REFUSAL)
 
 
-def _last_question(requests: list[Entry]) -> str:
-    asked = [entry for entry in requests if entry["operation"] in _ASKING]
-    if not asked:
-        return "the device has not asked for executions"
-    seconds = time.time() - asked[-1]["time"]
-    return f"the device asked for executions {seconds:.1f} s ago ({asked[-1]['operation']})"
+def _is_rejection(answer: Entry) -> bool:
+    return bool(answer["outcome"] == "rejected")
 
 
-def _last_update(requests: list[Entry]) -> str:
-    updates = [entry for entry in requests if entry["operation"] == "update"]
+def _ago(entry: Entry) -> str:
+    return f"{time.time() - entry['time']:.1f} s ago"
+
+
+def _last_update(updates: list[Entry]) -> str:
     if not updates:
-        return "the device has sent no update of it"
-    seconds = time.time() - updates[-1]["time"]
-    return f"the last update of the device said {updates[-1].get('status')}, {seconds:.1f} s ago"
+        return "the device has sent no update of it since it was started"
+    return f"the last update of the device said {updates[-1].get('status')}, {_ago(updates[-1])}"
 
 
 def _describe(entry: Entry) -> str:
@@ -252,6 +353,10 @@ def _describe(entry: Entry) -> str:
     what = entry["what"]
     if what == "connect":
         entry = entry | {"mqtt": _MQTT_VERSIONS.get(entry["mqtt"], entry["mqtt"])}
+    if what == "fault" and entry["kind"] == "none":
+        return "meets no faults any more"
+    if what == "fault" and entry["kind"] == "certificate":
+        return f"is shown this server certificate from now on: {entry['detail']}"
     if what == "subscribe" and entry["code"] >= _FIRST_REFUSAL:
         what = "refused subscription"
     text = _LINES[what].format_map(defaultdict(str, entry))

@@ -169,7 +169,7 @@ class Session:
         seen = await in_thread(self._service().activity)
         if self._device is None:
             return Activity(seen, since=since)
-        return Activity(without_prompts(seen), self._device.ends, since)
+        return Activity(without_prompts(seen), self._device.ends, since, self._device.switches)
 
     def _service(self) -> Service:
         if self.service is None:

@@ -157,9 +157,10 @@ async def expect_device(
     if bound == "at-most" and not exceeded:
         return
     raise RequestFailed(
-        f"the device has {count} {fact} within {seconds:g} s, and {bound} {number} is expected",
+        f"{fact} of the device within {seconds:g} s: {count}; expected: "
+        f"{bound.replace('-', ' ')} {number}",
         cause=activity.circumstances(fact),
-        next_step="`device-activity` shows what the device has done.",
+        next_step="see what the device did and printed; at the prompt, `device-activity` shows it.",
     )
 
 

@@ -44,9 +44,12 @@ FAULTS = {
     "never asks at its start": "asks only after an event",
     "never pings": "has no keep-alive",
     "reconnects at once": "connects again five times a second",
+    "ignores seconds": "does all work at once",
     "remembers ids": "does no job id twice",
+    "remembers outcomes": "reports the outcome of a job id again, without doing the work",
     "remembers jobs": "does no job id, number and document twice",
     "repeats itself for ever": "sends a rejected report again for ever",
+    "reports for another": "sends a kept report for whatever execution has the job id now",
     "reports twice": "sends each report again five seconds later",
     "restarts for ever": "does not know after a restart that it has restarted",
     "subscribes once": "does not subscribe again when its session is gone",
@@ -61,7 +64,7 @@ FAULTS = {
 }
 ENDED = ("InvalidStateTransition", "TerminalStateReached", "ResourceNotFound")
 # Faults that do not show in a device that asks without an event, too.
-UNTIL_EVENT = ("asks once", "subscribes once", "waits for the next event")
+UNTIL_EVENT = ("asks once", "waits for the next event")
 DEAF = (
     "begins with each event",
     "ignores cancellation",
@@ -92,6 +95,8 @@ class Device:
         self.thing = os.environ["IOT_THING"]
         self.topics = f"$aws/things/{self.thing}/jobs/"
         self.done: set[str] = set()
+        # The last outcome of each job id.
+        self.outcomes: dict[str, str] = {}
         self.responses: dict[str, queue.SimpleQueue[dict[str, Any]]] = {}
         self.connected = threading.Event()
         self.subscribed = False
@@ -230,7 +235,10 @@ class Device:
     def run(self) -> None:
         self.connect()
         saved = json.loads(self.state.read_text()) if self.state.exists() else {}
-        if saved.get("status"):
+        if saved.get("status") and (
+            self.fault in ("reports for another", "repeats itself for ever")
+            or self.is_pending(saved)
+        ):
             self.report(saved, saved["status"])
         if self.fault == "never asks at its start":
             self.connected.wait()
@@ -333,6 +341,8 @@ class Device:
         """Do the work; the status, or "" if the execution has ended meanwhile."""
         self.done.add(self.key(execution))
         document = execution["jobDocument"]
+        if self.fault == "remembers outcomes" and execution["jobId"] in self.outcomes:
+            return self.outcomes[execution["jobId"]]
         match document.get("operation"):
             case "sleep" | "fail" as operation:
                 if not self.sleep(execution, document.get("seconds", 0)):
@@ -352,7 +362,7 @@ class Device:
     def sleep(self, execution: Execution, seconds: float) -> bool:
         """Work; False if the execution has ended meanwhile."""
         self.at_work = True
-        end = time.monotonic() + seconds
+        end = time.monotonic() + (0 if self.fault == "ignores seconds" else seconds)
         while (left := end - time.monotonic()) > 0:
             time.sleep(min(left, STEP))
             if self.fault not in DEAF and self.changed.is_set():
@@ -383,6 +393,7 @@ class Device:
 
     def report(self, execution: Execution, status: str) -> None:
         """Report an outcome, and again after a restart, until AWS IoT has answered."""
+        self.outcomes[execution["jobId"]] = status
         names = ("jobId", "executionNumber", "queuedAt")
         report = {name: execution[name] for name in names} | {"status": status}
         self.state.write_text(json.dumps(report))

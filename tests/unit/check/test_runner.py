@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import json
 import signal
+import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack
@@ -13,11 +14,12 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from jobs_sandbox.check import runner
+from jobs_sandbox.check import report, runner
 from jobs_sandbox.cli import parse
 from jobs_sandbox.core.blocks import JOB_EXECUTION, Block
 from jobs_sandbox.core.errors import StartError
-from jobs_sandbox.core.protocols import End
+from jobs_sandbox.core.protocols import End, Switch
+from jobs_sandbox.session import watched
 from jobs_sandbox.session.session import Session
 from jobs_sandbox.signals import Signals
 from jobs_sandbox.ui.console import Console
@@ -34,6 +36,11 @@ REFUSED = {
 }
 
 
+def untrusted(failure: str) -> dict[str, Any]:
+    """The entry of a TLS handshake that failed."""
+    return {"time": 1.0, "what": "handshake", "failure": failure}
+
+
 class FakeDevice:
     """A device under test that a test lets end."""
 
@@ -42,6 +49,7 @@ class FakeDevice:
     def __init__(self) -> None:
         self.has_ended = False
         self.ends: list[End] = []
+        self.switches: list[Switch] = []
 
     def end(self) -> None:
         self.ends.append(End(time.time(), "exit status 3"))
@@ -77,8 +85,9 @@ class Bench:
         self.log: list[dict[str, Any]] = [AT_WORK]
         self.status: Callable[[], str] = lambda: "SUCCEEDED"
         monkeypatch.setattr("jobs_sandbox.app.start_session", self._start)
-        monkeypatch.setattr(runner, "_LOOK_AGAIN", 0.001)
-        monkeypatch.setattr(runner, "_GRACE", 0.01)
+        monkeypatch.setattr(watched, "LOOK_AGAIN", 0.001)
+        monkeypatch.setattr(watched, "_GRACE", 0.01)
+        monkeypatch.setattr("sys.argv", ["/x/jobs-sandbox"])
 
     async def _start(
         self, _: argparse.Namespace, console: Console, __: Signals, stack: AsyncExitStack
@@ -160,7 +169,7 @@ async def test_failed(bench: Bench, screen: Screen) -> None:
         "       1.5 s  is answered: update accepted\n",
         "      device 2\n",
         "0 passed, 1 failed in ",
-        f"  jobs-sandbox --local --device ./device < {path}\n",
+        f"  /x/jobs-sandbox --local --device ./device < {path}\n",
     ):
         assert shown in text
     log = (bench.folder / "logs" / "s0.log").read_text()
@@ -230,7 +239,12 @@ async def test_a_device_that_ends(bench: Bench, screen: Screen, script: str, sta
     ("clients", "log", "ends", "message", "cause"),
     [
         ([], [], True, "the device has ended by itself: exit status 3", ""),
-        ([], [], False, "the device does not connect within 0.1 s", "TLS"),
+        ([], [], False, "the device does not connect within 0.1 s", "another host or port"),
+        ([], [untrusted("TLSV1_ALERT_UNKNOWN_CA")], False, "the device does not", "trust IOT_CA"),
+        ([], [untrusted("closed by the device")], False, "the device does not", "trust IOT_CA"),
+        ([], [untrusted("PEER_DID_NOT_RETURN_A_CERTIFICATE")], False, "the", "IOT_CERT and"),
+        ([], [untrusted("WRONG_VERSION_NUMBER")], False, "the device does not", "not speak TLS"),
+        ([], [untrusted("OTHER")], False, "the device does not connect", "failed: OTHER"),
         (
             [CLIENT | {"connected": False}],
             [REFUSED | {"what": "connect", "mqtt": 5}, REFUSED],
@@ -262,7 +276,10 @@ async def test_the_first_questions(
     assert error.startswith(message)
     assert cause in error
     assert "      device 1\n" in await screen.stdout()
+    suite = ET.parse(report).getroot()  # noqa: S314 - our own
+    assert (suite.get("failures"), suite.get("errors"), suite.get("skipped")) == ("1", "0", "1")
     assert message in report.read_text()
+    assert "device 1" in report.read_text()
 
 
 async def test_a_device_that_cannot_be_started(bench: Bench, screen: Screen) -> None:
@@ -293,19 +310,60 @@ async def test_a_service_that_does_not_start(bench: Bench, screen: Screen) -> No
 
 
 async def test_json(bench: Bench) -> None:
-    """With --output json there is one object a scenario, and nothing else."""
+    """With --output json there is one object a scenario, and a summary."""
     screen = Screen("json")
     [path] = bench.write("should expect J FAILED 1\nexpect J FAILED 1")
     assert await bench.check(screen, path, "--output", "json") == 1
-    [line] = (await screen.stdout()).splitlines()
-    shown = json.loads(line)
+    shown, summary = map(json.loads, (await screen.stdout()).splitlines())
     assert shown["type"] == "Scenario"
     body = shown["body"]
     assert (body["name"], body["group"], body["outcome"]) == ("s0", "jobs", "failed")
     assert [problem["line"] for problem in body["problems"]] == [5, 6]
     assert body["activity"] == ["   0.0 s  asks: get"]
     assert body["output"] == ["device 2"]
+    assert summary["type"] == "Summary"
+    del summary["body"]["seconds"]
+    assert summary["body"] == {"passed": 0, "warnings": 0, "failed": 1, "notFinished": []}
     await screen.console.close()
+
+
+async def test_json_of_a_failed_start(bench: Bench) -> None:
+    """If no scenario could be run, the summary says why, with what the device did and printed."""
+    screen = Screen("json")
+    bench.clients, bench.log = [], [untrusted("OTHER")]
+    assert await bench.check(screen, "order-of-three", "--output", "json") == 1
+    [line] = (await screen.stdout()).splitlines()
+    body = json.loads(line)["body"]
+    assert body["notFinished"] == ["order-of-three"]
+    assert body["message"] == "the device does not connect within 0.1 s"
+    assert body["activity"] == ["   0.0 s  does not get through the TLS handshake: OTHER"]
+    assert body["output"] == ["device 1"]
+    await screen.console.close()
+
+
+@pytest.mark.parametrize(
+    ("program", "found", "line"),
+    [
+        ("/bin/jobs-sandbox", "/bin/jobs-sandbox", "jobs-sandbox --local --device './d -x'"),
+        ("/venv/bin/jobs-sandbox", None, "/venv/bin/jobs-sandbox --local --device './d -x'"),
+        ("/x/__main__.py", None, f"{sys.executable} -m jobs_sandbox --local --device './d -x'"),
+    ],
+)
+def test_by_hand(
+    monkeypatch: pytest.MonkeyPatch, program: str, found: str | None, line: str
+) -> None:
+    """The command for a run by hand works as it is, in the shell that started this program."""
+    monkeypatch.setattr("sys.argv", [program])
+    monkeypatch.setattr("shutil.which", lambda _: found)
+    assert report.by_hand(["./d", "-x"], None) == line
+    assert report.by_hand(["./d", "-x"], "my policy") == f"{line} --policy 'my policy'"
+
+
+async def test_security_scenarios(bench: Bench, screen: Screen) -> None:
+    """Where only they failed, nothing is said about job documents."""
+    (bench.folder / "mine.jobs").write_text("# Do it.\n# group: security\n\nexpect J FAILED\n")
+    assert await bench.check(screen, f"{bench.folder}/mine.jobs") == 1
+    assert "job documents" not in await screen.stdout()
 
 
 async def test_junit(bench: Bench, screen: Screen) -> None:
@@ -340,6 +398,8 @@ async def test_list(bench: Bench, screen: Screen) -> None:
         (["nonsense"], "there is no scenario 'nonsense'"),
         (["--junit", "/nowhere/x"], "/nowhere/x cannot be written: No such file or directory."),
         (["--log", "/dev/null/x"], "/dev/null/x cannot be written: Not a directory."),
+        (["--policy", "/no/p"], "the device policy '/no/p' cannot be read: No such file"),
+        (["--policy", "/dev/null"], "the device policy cannot be used: it is not JSON"),
     ],
 )
 async def test_bad_input(bench: Bench, screen: Screen, words: list[str], message: str) -> None:
@@ -362,4 +422,5 @@ async def test_interrupted(bench: Bench, screen: Screen) -> None:
     assert "FAILED   s0" in text
     assert "1 passed, 1 failed, 2 not finished in " in text
     assert bench.open == 0
-    assert 'tests="2"' in report.read_text()
+    suite = ET.parse(report).getroot()  # noqa: S314 - our own
+    assert (suite.get("tests"), suite.get("failures"), suite.get("errors")) == ("4", "1", "2")

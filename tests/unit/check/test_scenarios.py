@@ -62,6 +62,23 @@ def test_choose(tmp_path: Path) -> None:
     assert {"order-of-three", "burst-of-20"} < {each.name for each in everything}
 
 
+def test_names_are_unique(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A copy of a scenario has its path as its name; one file is taken once."""
+    monkeypatch.chdir(tmp_path)
+    paths = ["order-of-three.jobs", "a/x.jobs", "b/x.jobs", "c/y.jobs"]
+    for path in paths:
+        Path(path).parent.mkdir(exist_ok=True)
+        Path(path).write_text("wait 1\n")
+    chosen = choose([*paths, "./a/x.jobs", "order-of-three"], everything=False)
+    assert [scenario.name for scenario in chosen] == [
+        "order-of-three",
+        "a/x",
+        "b/x",
+        "y",
+        "order-of-three",
+    ]
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
@@ -70,6 +87,7 @@ def test_choose(tmp_path: Path) -> None:
         ("none.jobs", b"", "none.jobs cannot be read: No such file or directory."),
         ("mine.jobs", b"# x\n\nexpct J FAILED\n", "mine.jobs, line 3: unknown command 'expct'"),
         ("mine.jobs", b"\xff", "it is not UTF-8"),
+        ("mine.jobs", b"# Do it.\n\n", "mine.jobs has no commands"),
     ],
 )
 def test_mistakes(

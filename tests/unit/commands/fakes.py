@@ -5,7 +5,7 @@ from typing import Any
 
 from jobs_sandbox.commands.command import Call
 from jobs_sandbox.core.blocks import DIAGNOSIS, JOB_EXECUTION, Block
-from jobs_sandbox.core.protocols import End, Service
+from jobs_sandbox.core.protocols import End, Service, Switch
 from tests.unit.fakes import SETTINGS, Calls, FakeControl, FakeData
 
 
@@ -15,6 +15,7 @@ class FakeDevice:
     has_ended = False
     absence = ""
     ends: Sequence[End] = ()
+    switches: Sequence[Switch] = ()
 
     def __init__(self) -> None:
         self.calls: list[str] = []

@@ -106,6 +106,7 @@ async def test_ends(devices: Devices) -> None:
     assert device.absence == ""
     await device.stop()
     assert (device.ends, device.has_ended, device.absence) == ([], False, "it was stopped")
+    assert [switch.what for switch in device.switches] == ["start", "stop"]
 
 
 async def test_long_lines(devices: Devices) -> None:

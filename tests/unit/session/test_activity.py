@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from jobs_sandbox.core.protocols import End
+from jobs_sandbox.core.protocols import End, Switch
 from jobs_sandbox.session.activity import Activity
 
 CLIENT = {
@@ -38,6 +38,7 @@ SEEN = {"clients": [CLIENT], "log": LOG, "wildcards": ["iot:*"]}
         ("update", 1),
         ("get", 0),
         ("requests", 1),
+        ("reports", 1),
         ("rejected", 1),
         ("refused", 2),
         ("ends", 1),
@@ -61,11 +62,30 @@ def test_since() -> None:
     [
         ("connects", "the device has ended: SIGSEGV; the last pauses between them: 2.5 s"),
         ("wildcards", "the policy of the device has iot:*"),
+        ("reports", "the device reported SUCCEEDED for J 2 times; the last time 0.5 s after"),
     ],
 )
 def test_circumstances(fact: str, circumstances: str) -> None:
     """A verdict says what may explain the number."""
-    assert circumstances in Activity(SEEN, [End(14, "SIGSEGV")]).circumstances(fact)
+    seen = SEEN
+    if fact == "reports":
+        asked = {"time": 14.0, "what": "request", "operation": "get"}
+        again = {"time": 14.5, "what": "request", "status": "SUCCEEDED"} | UPDATE
+        seen = SEEN | {"log": [*LOG, asked, again]}
+    assert circumstances in Activity(seen, [End(14, "SIGSEGV")]).circumstances(fact)
+
+
+def test_a_wrong_certificate() -> None:
+    """A device that connects while the server shows a wrong certificate has accepted it."""
+    shown = {"time": 1.0, "what": "fault", "kind": "certificate", "detail": "expired"}
+    right = {"time": 30.0, "what": "fault", "kind": "none"}
+    log = [shown, *LOG]
+    wrong = Activity(SEEN | {"log": log}, since=5)
+    assert wrong.circumstances("connects").endswith("a server certificate that is wrong: expired")
+    over = Activity(SEEN | {"log": [*log, right]})
+    assert "certificate" not in over.circumstances("connects")
+    assert over.story()[0].endswith("is shown this server certificate from now on: expired")
+    assert over.story()[-1].endswith("meets no faults any more")
 
 
 def test_body() -> None:
@@ -89,6 +109,12 @@ def test_body() -> None:
 
 def test_story() -> None:
     """Everything is listed in order of time, with the seconds since the beginning."""
+    switches = [Switch(9.5, "start"), Switch(11.8, "stop")]
+    story = Activity(SEEN, [End(12, "exit status 3")], switches=switches).story()
+    assert (story[0], story[-4]) == (
+        "   0.0 s  is started",
+        "   2.3 s  is stopped, as by a power cut",
+    )
     story = Activity(SEEN, [End(12, "exit status 3")]).story()
     assert story[2:4] == [
         "   0.2 s  subscribes to $aws/things/T/jobs/notify (QoS 1)",

@@ -9,6 +9,7 @@ import pytest
 from jobs_sandbox.core import blocks
 from jobs_sandbox.core.blocks import Block
 from jobs_sandbox.core.errors import NotFound, RequestFailed, SandboxError, Unavailable
+from jobs_sandbox.core.protocols import Switch
 from jobs_sandbox.session import waiting
 from jobs_sandbox.session.activity import Activity
 from tests.unit.fakes import TIMEOUT, FakeRun, until
@@ -67,8 +68,13 @@ async def test_why_no_event_came(run: FakeRun) -> None:
 # The device
 
 
-def seen(*entries: dict[str, Any], connected: bool = True, unacknowledged: int = 0) -> Activity:
-    """What the service has seen, an entry a second."""
+def seen(
+    *entries: dict[str, Any],
+    connected: bool = True,
+    unacknowledged: int = 0,
+    started: float | None = None,
+) -> Activity:
+    """What the service has seen, an entry a second; ``started`` is when the device was."""
     client = {
         "client_id": "test-device",
         "connected": connected,
@@ -76,7 +82,8 @@ def seen(*entries: dict[str, Any], connected: bool = True, unacknowledged: int =
         "unacknowledged": unacknowledged,
     }
     log = [{"time": float(second), **entry} for second, entry in enumerate(entries, 1)]
-    return Activity({"clients": [client], "log": log, "wildcards": []})
+    switches = [] if started is None else [Switch(started, "start")]
+    return Activity({"clients": [client], "log": log, "wildcards": []}, switches=switches)
 
 
 CONNECT = {"what": "connect"}
@@ -110,8 +117,8 @@ async def test_a_bound_that_is_kept(bound: str, seconds: float) -> None:
 @pytest.mark.parametrize(
     ("bound", "seconds", "message"),
     [
-        ("at-least", 0, "the device has 2 connects within 0 s, and at-least 3 is expected"),
-        ("at-most", 600, "the device has 2 connects within 600 s, and at-most 1 is expected"),
+        ("at-least", 0, "connects of the device within 0 s: 2; expected: at least 3"),
+        ("at-most", 600, "connects of the device within 600 s: 2; expected: at most 1"),
     ],
 )
 @pytest.mark.usefixtures("observed_often")
@@ -130,7 +137,7 @@ async def test_unacknowledged_messages() -> None:
     """A message may be unacknowledged for a moment: the number counts when the time is up."""
     observe = observations(seen(unacknowledged=1), seen())
     await waiting.expect_device(observe, "unacknowledged", "at-most", 0, 0.05)
-    with pytest.raises(RequestFailed, match="1 unacknowledged within 0 s"):
+    with pytest.raises(RequestFailed, match="unacknowledged of the device within 0 s: 1"):
         await waiting.expect_device(
             observations(seen(unacknowledged=1)), "unacknowledged", "at-most", 0, 0
         )
@@ -251,6 +258,9 @@ async def test_too_late(
 
 
 UPDATE = {"operation": "update", "job_id": "J"}
+ASKED = {"what": "request", "operation": "get"}
+EVENT = {"what": "event", "name": "notify-next"}
+LOSE = {"what": "fault", "kind": "lose", "detail": "get"}
 REJECTION = {"outcome": "rejected", "code": "VersionMismatch", "message": "no"}
 
 
@@ -261,11 +271,10 @@ REJECTION = {"outcome": "rejected", "code": "VersionMismatch", "message": "no"}
         (QUEUED, seen(), "the device has not asked for executions"),
         (QUEUED, seen(connected=False), "the device is not connected"),
         (IN_PROGRESS, seen({"what": "end", "how": "SIGSEGV"}), "the device has ended: SIGSEGV"),
-        (
-            QUEUED,
-            seen({"what": "request", "operation": "get"}),
-            "the device asked for executions ",
-        ),
+        (QUEUED, seen(ASKED), "the device got no event since it asked for executions "),
+        (QUEUED, seen(ASKED, EVENT), "has not asked for executions since it got notify-next, "),
+        (IN_PROGRESS, seen(ASKED, LOSE), "the response to its last get was lost "),
+        (QUEUED, seen(ASKED, started=2.0), "has not asked for executions since it was started"),
         (
             QUEUED,
             seen({"what": "refused", "action": "iot:Publish", "resource": "topic/x"}),
@@ -284,6 +293,21 @@ REJECTION = {"outcome": "rejected", "code": "VersionMismatch", "message": "no"}
                 {"what": "response", "operation": "start-next", "outcome": "accepted"},
             ),
             "the last update of the device was rejected: VersionMismatch: no",
+        ),
+        (
+            IN_PROGRESS,
+            seen(
+                {"what": "response"} | UPDATE | REJECTION, {"what": "response"} | UPDATE | REJECTION
+            ),
+            "the last 2 update requests of the device were rejected: VersionMismatch: no",
+        ),
+        (
+            IN_PROGRESS,
+            seen(
+                {"what": "response", "operation": "describe", "outcome": "rejected"}
+                | {"code": "TerminalStateReached"}
+            ),
+            "the device has sent no update of it",
         ),
     ],
 )

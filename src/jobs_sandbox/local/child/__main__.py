@@ -87,7 +87,7 @@ async def _serve(
     from ministack import app
     from ministack.services import iot
 
-    from jobs_sandbox.local.child import corrections, faults, provisioning
+    from jobs_sandbox.local.child import activity, corrections, faults, provisioning
     from jobs_sandbox.local.child.request_filter import RequestFilter
 
     loop = asyncio.get_running_loop()
@@ -99,7 +99,7 @@ async def _serve(
     report = await provisioning.provision(Path(os.environ["TMPDIR"]), **request)
     faults.apply(report.pop("device_certificate_id"))
     # MiniStack itself would listen on every interface.
-    iot._mtls_server = await loop.create_server(iot._MtlsAcceptor, sock=mqtt)
+    iot._mtls_server = await loop.create_server(activity.Acceptor, sock=mqtt)
     config = Config()
     config.bind = [f"fd://{control.fileno()}"]
     # In seconds, as MiniStack serves itself: clients keep their connections.

@@ -12,10 +12,13 @@ epoch), ``client_id`` and ``what``, and with that these fields:
 - ``event``: ``name`` (notify, notify-next)
 - ``refused``: ``action`` and ``resource`` that the policies of the certificate do not allow
 - ``fault``: ``kind`` and ``detail`` of a fault that took effect
+- ``handshake``: ``failure``, of a TLS handshake; nobody's client id is known then
 """
 
+import asyncio
 import operator
 import re
+import ssl
 import time
 from collections import deque
 from contextlib import suppress
@@ -32,6 +35,8 @@ _TOPIC = re.compile(
     r"\$aws/things/[^/]+/jobs/"
     r"(?:(?:([^/]+)/)??(get|start-next|update)(?:/(accepted|rejected))?|(notify|notify-next))"
 )
+# Of connections that have not sent a CONNECT.
+_NOBODY = ""
 _logs: dict[str, deque[dict[str, Any]]] = {}
 # By client id, the id of the certificate with which it connected last.
 _certificates: dict[str, str | None] = {}
@@ -134,6 +139,29 @@ class Connection(iot._WSSession):  # type: ignore[misc]
         return allowed
 
 
+class Acceptor(iot._MtlsAcceptor):  # type: ignore[misc]
+    """Accepts connections of MQTT, and records TLS handshakes that fail."""
+
+    async def _upgrade(self, transport: Any) -> None:
+        # As MiniStack does it, which ignores failures.
+        loop = asyncio.get_running_loop()
+        reader = asyncio.StreamReader(loop=loop)
+        protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
+        try:
+            context = await iot._mtls_context()
+            upgraded = await loop.start_tls(transport, protocol, context, server_side=True)
+        except (OSError, RuntimeError) as error:
+            reason = error.reason if isinstance(error, ssl.SSLError) else None
+            record(_NOBODY, "handshake", failure=reason or "closed by the device")
+            transport.abort()
+            return
+        if not upgraded:
+            return
+        protocol.connection_made(upgraded)
+        writer = asyncio.StreamWriter(upgraded, protocol, reader, loop)
+        await iot._mtls_handle_conn(reader, writer)
+
+
 def _read_publish(flags: int, body: bytes, version: int) -> Message | None:
     topic, offset = iot._read_string(body, 0)
     found = _TOPIC.fullmatch(topic)
@@ -175,7 +203,7 @@ def record(client_id: str, what: str, **fields: Any) -> None:
 
 def activity(client_ids: list[str]) -> dict[str, Any]:
     """The states of clients, and their logs as one."""
-    log = [entry for client_id in client_ids for entry in _logs.get(client_id, ())]
+    log = [entry for name in [*client_ids, _NOBODY] for entry in _logs.get(name, ())]
     log.sort(key=operator.itemgetter("time"))
     return {"clients": [_state(client_id) for client_id in client_ids], "log": log}
 

@@ -217,6 +217,9 @@ async def cause(
         _show_certificate("right")
     elif kind == "certificate":
         _show_certificate(detail)
+    if kind in {"none", "certificate"}:
+        for name in clients(client_id):
+            activity.record(name, "fault", kind=kind, detail=detail or None)
     else:
         end = float("inf")
         if kind in {"refuse", "silence", "take-over"}:
