@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.devices import faulty
 from tests.support.drivers.program import COMMAND, environment
 from tests.support.readme import ROOT, fences, shell
 from tests.support.waiting import until
@@ -58,10 +59,15 @@ def test_the_script(tmp_path: Path, handler: str, patience: int, verdict: str) -
     assert verdict in ended.stdout
 
 
-def pytest_with_fixtures(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    """Run pytest with the files of the page."""
+def pytest_with_fixtures(
+    folder: Path, *arguments: str, replaced: dict[str, str] | None = None
+) -> "subprocess.CompletedProcess[str]":
+    """Run pytest with the files of the page; parts of the test may be replaced."""
     conftest, test = [fence.text for fence in fences("From pytest") if fence.language == "python"]
     (folder / "conftest.py").write_text(conftest)
+    for text, other in (replaced or {}).items():
+        assert text in test
+        test = test.replace(text, other)
     (folder / "test_device.py").write_text(test)
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments]
     return run(command, cwd=folder, env=environment({"PYTEST_ADDOPTS": ""}))
@@ -96,6 +102,25 @@ def test_a_failure_in_pytest(tmp_path: Path, handler: str, shown: tuple[str, ...
     assert ended.returncode == 1
     for text in shown:
         assert text in ended.stdout
+
+
+def test_devices_that_fail_in_pytest(tmp_path: Path) -> None:
+    """The page's test fails a device that never sends again, and at once one that ends."""
+    command = [sys.executable, faulty.__file__, "waits for each response", str(tmp_path / "state")]
+    ended = pytest_with_fixtures(
+        tmp_path,
+        *("--device", shlex.join(command)),
+        replaced={'{"Todo": "Reboot"}': '{"operation": "sleep"}', "20)": "5)"},
+    )
+    assert "Job2 is not SUCCEEDED after 5 s: it is QUEUED" in ended.stdout, ended.stdout
+    assert "the response to its last update was lost" in ended.stdout
+    ended = pytest_with_fixtures(
+        tmp_path,
+        *("--device", "sh -c 'echo no disk; exit 3'"),
+        replaced={'"Job1", "SUCCEEDED", 20': '"Job1", "SUCCEEDED", 600'},
+    )
+    assert "the device has ended by itself: exit status 3" in ended.stdout, ended.stdout
+    assert "device: no disk" in ended.stdout
 
 
 def test_in_github_actions(tmp_path: Path) -> None:

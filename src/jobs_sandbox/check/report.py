@@ -44,7 +44,7 @@ class Result:
         problems: the lines that failed: warnings, and at last what ended it, if it failed.
         story: what the device did, as AWS IoT saw it, a line each.
         output: the last lines that the device printed.
-        alone: it failed beside another scenario, and not when it ran alone.
+        alone: it had a problem beside another scenario, and not when it ran alone.
 
     """
 
@@ -80,7 +80,7 @@ class Failure:
 def result_text(result: Result) -> str:
     """A line and, if there are problems, what a developer needs to find their causes."""
     scenario = result.scenario
-    alone = " (alone; it had failed beside another one)" if result.alone else ""
+    alone = " (alone; it had a problem beside another one)" if result.alone else ""
     lines = [f"{result.outcome:<7}  {scenario.name}  {result.seconds:.1f} s{alone}"]
     if result.problems:
         lines += ["", f"    {scenario.must}", *(f"    {text}" for text in scenario.why), ""]

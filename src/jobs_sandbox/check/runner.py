@@ -147,8 +147,8 @@ class Check:
         self._results: list[Result] = []
         # Why no scenario could be run.
         self._failure: Failure | None = None
-        # Those that failed beside others, and run again.
-        self._failed: list[Result] = []
+        # Those that had problems beside others, and run again.
+        self._repeated: list[Result] = []
         # By the name of each scenario that runs, what it is waiting for.
         self._running: dict[str, str] = {}
         self._began = time.monotonic()
@@ -156,7 +156,7 @@ class Check:
     def progress(self) -> str:
         """One line on what is going on."""
         waiting = "; ".join(f"{name}: {what}" for name, what in self._running.items())
-        again = f", {len(self._failed)} to be repeated" if self._failed else ""
+        again = f", {len(self._repeated)} to be repeated" if self._repeated else ""
         return f"{len(self._results)} of {len(self._scenarios)} done{again}.  {waiting}"
 
     async def run(self) -> int:
@@ -167,7 +167,7 @@ class Check:
                 await self._run_scenarios()
         finally:
             self._running.clear()
-            for result in self._failed:  # after an interruption
+            for result in self._repeated:  # after an interruption
                 self._show(result)
             self._end()
         failed = self._failure or any(result.failed for result in self._results)
@@ -193,7 +193,7 @@ class Check:
                 self._console.warning(f"the report cannot be written: {error}")
 
     async def _run_scenarios(self) -> None:
-        """Run some side by side, and those that failed again, each alone.
+        """Run some side by side, and those with problems again, each alone.
 
         Two devices on one machine may be in each other's way: by a file, a lock or a port.
         """
@@ -202,18 +202,21 @@ class Check:
         async def work() -> None:
             for scenario in waiting:
                 result = await self._run_scenario(scenario)
-                if result.failed and len(self._scenarios) > 1:
-                    self._failed.append(result)
+                # A warning is not worth the time that a slow one takes.
+                again = result.failed or (result.problems and not scenario.slow)
+                if again and len(self._scenarios) > 1:
+                    self._repeated.append(result)
                 else:
                     self._show(result)
 
         async with asyncio.TaskGroup() as group:
             for _ in range(AT_A_TIME):
                 group.create_task(work())
-        while self._failed:
-            result = await self._run_scenario(self._failed[0].scenario)
-            del self._failed[0]
-            self._show(result if result.failed else replace(result, alone=True))
+        while self._repeated:
+            result = await self._run_scenario(self._repeated[0].scenario)
+            first = self._repeated.pop(0)
+            better = not result.failed and result.outcome != first.outcome
+            self._show(replace(result, alone=better))
 
     def _show(self, result: Result) -> None:
         self._results.append(result)

@@ -229,6 +229,8 @@ class Activity:
         if fact == "wildcards":
             return f"the policy of the device has {', '.join(self._wildcards)}"
         facts = [*self.obstacles(), *self._absence()]
+        if lost := self._lost_response():
+            facts.append(lost)
         if fact == "reports":
             facts += self._reports()
         if fact == "connects" and (accepted := self._accepted_certificate()):
