@@ -102,6 +102,17 @@ def test_a_device_that_cannot_start(device: str, message: str) -> None:
     assert ("      no disk\n" in done.stdout) is device.startswith("sh")
 
 
+def test_a_device_that_does_not_trust_the_server() -> None:
+    """The cause is the TLS handshake, as AWS IoT saw it."""
+    connect = "ssl.create_default_context().wrap_socket(connection, server_hostname='localhost')"
+    lines = ["import os, socket, ssl", "address = 'localhost', int(os.environ['IOT_PORT'])"]
+    lines += ["connection = socket.create_connection(address)", connect]
+    done = run(["--check", shlex.join([sys.executable, "-c", "; ".join(lines)])], timeout=60)
+    assert done.returncode == 1
+    assert "does it trust IOT_CA_FILE, and does it connect to the name in IOT_" in done.stderr
+    assert "does not get through the TLS handshake: TLSV1_ALERT_UNKNOWN_CA\n" in done.stdout
+
+
 def test_in_a_terminal(tmp_path: Path) -> None:
     """The last line shows what is waited for; Ctrl-C shows what is known, and ends everything."""
     (tmp_path / "mine.jobs").write_text(MINE.replace("SUCCEEDED 2", "SUCCEEDED 600"))

@@ -303,7 +303,10 @@ async def _first_steps(session: Session) -> tuple[Activity, SandboxError | None]
         if activity.is_at_work:
             return activity, None
         if session.device.has_ended:
-            return activity, watched.has_ended(session, activity)
+            error: SandboxError = watched.has_ended(session, activity)
+            if not error.cause and activity.failed_handshake:
+                error = error.replace(cause=_why_no_connect(activity.failed_handshake))
+            return activity, error
         if time.monotonic() >= end:
             break
         await asyncio.sleep(watched.LOOK_AGAIN)
