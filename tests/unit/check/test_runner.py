@@ -38,7 +38,7 @@ REFUSED = {
 
 def untrusted(failure: str) -> dict[str, Any]:
     """The entry of a TLS handshake that failed."""
-    return {"time": 1.0, "what": "handshake", "failure": failure}
+    return {"time": 1.0, "client_id": "", "what": "handshake", "failure": failure}
 
 
 class FakeDevice:
