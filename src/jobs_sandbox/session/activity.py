@@ -310,8 +310,8 @@ class Activity:
 
     def _accepted_certificate(self) -> str:
         """Which wrong certificate of the server the device has accepted, or ``""``."""
-        shown = [entry for entry in self._current if entry.get("kind") in ("certificate", "none")]
-        wrong = shown[-1].get("detail", "right") if shown else "right"
+        shown = [entry for entry in self._current if entry.get("kind") == "certificate"]
+        wrong = shown[-1]["detail"] if shown else "right"
         if wrong == "right" or not self._entries("connects"):
             return ""
         return f"the device accepted a server certificate that is wrong: {wrong}"
@@ -355,8 +355,6 @@ def _describe(entry: Entry) -> str:
     what = entry["what"]
     if what == "connect":
         entry = entry | {"mqtt": _MQTT_VERSIONS.get(entry["mqtt"], entry["mqtt"])}
-    if what == "fault" and entry["kind"] == "none":
-        return "meets no faults any more"
     if what == "fault" and entry["kind"] == "certificate":
         return f"is shown this server certificate from now on: {entry['detail']}"
     if what == "subscribe" and entry["code"] >= _FIRST_REFUSAL:

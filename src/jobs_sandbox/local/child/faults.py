@@ -55,6 +55,7 @@ class Fault:
 
 _faults: list[Fault] = []
 _device = ""
+_certificate_shown = "right"
 
 
 def apply(device_certificate: str) -> None:
@@ -214,12 +215,10 @@ async def cause(
         raise ValueError(f"unknown fault: {kind} {detail}".strip())
     if kind == "none":
         _faults[:] = [fault for fault in _faults if client_id and fault.client_id != client_id]
-        _show_certificate("right")
+        if _certificate_shown != "right":
+            _show_certificate("right")
     elif kind == "certificate":
         _show_certificate(detail)
-    if kind in {"none", "certificate"}:
-        for name in clients(client_id):
-            activity.record(name, "fault", kind=kind, detail=detail or None)
     else:
         end = float("inf")
         if kind in {"refuse", "silence", "take-over"}:
@@ -258,6 +257,10 @@ async def _interfere(client_id: str, kind: str, reason: int | None) -> bool:
 
 def _show_certificate(detail: str) -> None:
     """Let the listener show another certificate from the next handshake on."""
+    global _certificate_shown  # noqa: PLW0603 - there is one listener
+    _certificate_shown = detail
+    for name in clients():
+        activity.record(name, "fault", kind="certificate", detail=detail)
     ensure = iot._mtls_ensure_server_cert
     if detail != "right":
         made = _certificate(detail)
