@@ -232,7 +232,7 @@ class Activity:
         if lost := self._lost_response():
             facts.append(lost)
         if fact == "reports":
-            facts += self._reports()
+            return "; ".join([*facts, *self._reports()])
         if fact == "connects" and (accepted := self._accepted_certificate()):
             return accepted
         if pauses := self.pauses(fact)[-_PAUSES:]:
@@ -288,24 +288,17 @@ class Activity:
         )
 
     def _reports(self) -> list[str]:
-        """What the device reported, and how long after its request for work."""
-        facts = []
-        reports = Counter(
-            (entry.get("job_id"), entry["status"]) for entry in self._entries("reports")
-        )
-        for (job_id, status), times in reports.items():
-            how_often = f" {times} times" if times > 1 else ""
-            facts.append(f"the device reported {status} for {job_id}{how_often}")
-        if reports:
-            last = self._entries("reports")[-1]
-            asked = [
-                entry["time"]
-                for entry in self._current
-                if entry.get("operation") in _ASKING and entry["time"] <= last["time"]
-            ]
-            if asked:
-                after = last["time"] - asked[-1]
-                facts.append(f"the last time {after:.1f} s after it had asked for executions")
+        """What the device reported, and how soon after its request for work."""
+        reports = self._entries("reports")
+        counts = Counter((entry.get("job_id"), entry["status"]) for entry in reports)
+        facts = [
+            f"the device reported {status} for {job_id}" + (f" {times} times" if times > 1 else "")
+            for (job_id, status), times in counts.items()
+        ]
+        asked = [entry["time"] for entry in self._current if entry.get("operation") in _ASKING]
+        if len(facts) == 1 and (before := [one for one in asked if one <= reports[-1]["time"]]):
+            after = reports[-1]["time"] - before[-1]
+            facts.append(f"the last time {after:.1f} s after it had asked for executions")
         return facts
 
     def _accepted_certificate(self) -> str:

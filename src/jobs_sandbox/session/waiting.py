@@ -156,11 +156,14 @@ async def expect_device(
         await asyncio.sleep(min(left, _OBSERVE_AGAIN))
     if bound == "at-most" and not exceeded:
         return
+    next_step = "see what the device did and printed; at the prompt, `device-activity` shows it."
+    if fact == "reports" and exceeded:
+        next_step = "let the device report once for each execution, when its work is done."
     raise RequestFailed(
         f"{fact} of the device within {seconds:g} s: {count}; expected: "
         f"{bound.replace('-', ' ')} {number}",
         cause=activity.circumstances(fact),
-        next_step="see what the device did and printed; at the prompt, `device-activity` shows it.",
+        next_step=next_step,
     )
 
 
