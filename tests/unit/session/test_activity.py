@@ -141,3 +141,19 @@ def test_a_device_that_never_came() -> None:
     """Without a client, nothing has happened."""
     activity = Activity({"clients": [], "log": [], "wildcards": []})
     assert (activity.is_connected, activity.is_at_work, activity.story()) == (False, False, [])
+
+
+@pytest.mark.parametrize(
+    ("name", "status", "deaf"),
+    [
+        ("$aws/things/T/jobs/notify-next", "QUEUED", False),
+        ("$aws/things/T/jobs/#", "QUEUED", False),
+        ("other/topic", "QUEUED", True),
+        ("other/topic", "IN_PROGRESS", False),
+    ],
+)
+def test_a_deaf_device(name: str, status: str, *, deaf: bool) -> None:
+    """A device whose job is queued is said to be deaf if it has subscribed to no event."""
+    client = CLIENT | {"subscriptions": [name]}
+    explained = Activity(SEEN | {"clients": [client]}).explain("J", status)
+    assert ("subscribed to neither notify nor notify-next" in explained) is deaf
