@@ -27,6 +27,7 @@ def main() -> None:
     parser.add_argument("--port", type=int)
     parser.add_argument("--ca-file")
     parser.add_argument("--endpoint-url")
+    parser.add_argument("--timeout")  # of the program; it has no meaning here
     parser.add_argument("--requests", type=int, default=1)
     parser.add_argument("--no-flow-control", action="store_true")
     parser.add_argument("--listen", action="store_true")

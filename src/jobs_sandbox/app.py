@@ -65,6 +65,7 @@ async def _main(options: argparse.Namespace, work: Work) -> int:
     if console.failure:
         console.report_failure()
         status = FAILED
+    signals.close()
     return 128 + signals.number if signals.number else status
 
 

@@ -29,10 +29,15 @@ class Signals:
         self._last_steps: list[Callable[[], object]] = []
         self._terminal = _terminal_attributes()
         self.number = 0
-        loop = asyncio.get_running_loop()
+        self._loop = asyncio.get_running_loop()
         for number in _SIGNALS:
             if signal.getsignal(number) != signal.SIG_IGN:  # as under nohup, or in the background
-                loop.add_signal_handler(number, self._handle, number)
+                self._loop.add_signal_handler(number, self._handle, number)
+
+    def close(self) -> None:
+        """Give the signals their default actions: the loop closes its pipe before it does so."""
+        for number in _SIGNALS:
+            self._loop.remove_signal_handler(number)
 
     @contextmanager
     def interrupt_with(self, interrupt: Callable[[], object]) -> Iterator[None]:

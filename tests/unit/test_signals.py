@@ -46,6 +46,14 @@ async def test_two_signals(task: "asyncio.Task[None]", exits: list[int], number:
     assert exits == [0, 130]
 
 
+async def test_close(task: "asyncio.Task[None]") -> None:
+    """In the end no signal is written to the pipe of the loop, which the loop closes."""
+    signals = Signals(task)
+    signals.close()
+    assert signal.set_wakeup_fd(-1) == -1
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
 async def test_interrupt(task: "asyncio.Task[None]") -> None:
     """SIGINT can have another meaning for a while."""
     signals = Signals(task)
