@@ -37,7 +37,7 @@ Made from the commands in `src/jobs_sandbox/commands` by `docs/make_commands.py`
   that event, and fails if it does not come. It accepts an event that came after the last
   command that causes events, and each event only once.
 
-## What each calls, prints and needs
+## Operations, blocks and permissions
 
 Topics are below `$aws/things/<thing>/jobs/`. For a request on the topic `get`, the device's
 certificate needs `iot:Publish` on `get`, and `iot:Subscribe` and `iot:Receive` on `get/*`, where

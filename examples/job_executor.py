@@ -110,7 +110,7 @@ LAST_OUTPUT = 1.0
 # A line of a handler's output that is longer (in bytes) is not progress.
 LONGEST_LINE = 65536
 
-# What a handler gets of the executor's environment.
+# The variables of the executor's environment that a handler gets.
 HANDLER_ENVIRONMENT = ("PATH", "HOME", "USER", "LANG", "LC_ALL", "TZ", "TMPDIR")
 
 # With these codes AWS IoT rejects a request about an execution that has ended.
@@ -275,7 +275,7 @@ class JobsClient:
         self._loop = asyncio.get_running_loop()
         self._topics = f"$aws/things/{options.thing}/jobs"
         self._step_timeout = options.step_timeout and math.ceil(options.step_timeout)
-        # What the requests under way wait for, by clientToken.
+        # The futures of the requests under way, by clientToken.
         self._responses: dict[str, asyncio.Future[dict[str, Any] | RequestError]] = {}
         # Connections are numbered. Each one needs its own subscriptions.
         self._connection = 0

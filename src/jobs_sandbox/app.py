@@ -26,7 +26,7 @@ _CLOSE_TIMEOUT = 2.0  # seconds, to write what is left when a signal ends the pr
 
 
 Work = Callable[[argparse.Namespace, Console, Signals], Awaitable[int]]
-"""What a run does between its start and its end; returns the exit status."""
+"""The work of a run, between its start and its end; returns the exit status."""
 
 
 def run(options: argparse.Namespace, work: Work | None = None) -> int:

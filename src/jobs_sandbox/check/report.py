@@ -1,4 +1,4 @@
-"""What came of the scenarios, for people, for programs, and for CI systems."""
+"""Reports on the scenarios: as text, as JSON, and as JUnit XML for CI systems."""
 
 import os
 import shlex
@@ -36,7 +36,7 @@ class Problem(SandboxError):
 
 @dataclass(frozen=True)
 class Result:
-    """What came of a scenario.
+    """The result of a scenario.
 
     Attributes:
         scenario: the scenario.
@@ -96,7 +96,7 @@ def result_text(result: Result) -> str:
 
 
 def details(story: Sequence[str], output: Sequence[str]) -> list[str]:
-    """What the device did and printed."""
+    """The activity and the last output of the device, as lines of a report."""
     did = story or ["nothing: it did not connect"]
     printed = output or ["nothing"]
     return [

@@ -1,4 +1,4 @@
-"""Run the scenarios against a device, some at a time, and report what came of each."""
+"""Run the scenarios against a device, some at a time, and report the result of each."""
 
 import argparse
 import asyncio
@@ -44,7 +44,7 @@ LAST_LINES = 10
 """Of the device's output, in a report."""
 
 _POWER = ("stop-device", "start-device")
-# What a failed TLS handshake means, by words of OpenSSL or of `local.child.activity`.
+# Causes of a failed TLS handshake, by words of OpenSSL or of `local.child.activity`.
 _HANDSHAKES = {
     "ALERT": "the device refused the server's certificate: does it trust IOT_CA_FILE, and does it "
     "connect to the name in IOT_ENDPOINT?",

@@ -27,7 +27,7 @@ JobStatuses = Mapping[str, str]
 
 
 class Session(Protocol):
-    """What commands need of the session."""
+    """The part of the session that commands use."""
 
     @property
     def settings(self) -> Settings:
@@ -100,7 +100,7 @@ class Parameter(NamedTuple):
     fields: Mapping[str, Field] = MappingProxyType({})
 
     def split(self, text: str) -> tuple[str, str]:
-        """What it takes of a text, and the rest."""
+        """The part of a text that belongs to this parameter, and the rest."""
         return self.divide(text) if self.rest else first_word(text)
 
 

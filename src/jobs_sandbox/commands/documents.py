@@ -16,7 +16,7 @@ from jobs_sandbox.core.jobs import DOCUMENT_LIMIT
 from jobs_sandbox.core.text import nearest, open_brackets, parse_json, short
 
 FILE = "file://"
-"""What precedes the path of a file to read a job document from, as in the AWS CLI."""
+"""The prefix of the path of a file that contains a job document, as in the AWS CLI."""
 
 _PATH = re.compile(r"(~|\.{0,2})/\S+|\S+\.json", re.IGNORECASE)
 _WRONG_QUOTES = ("“", "”", "„", "‘", "’", "'")
@@ -249,7 +249,7 @@ def _parse(subject: str, text: str) -> Any:
 
 
 def _hint(text: str, position: int) -> str:
-    """What to do about a frequent mistake, or ``""``."""
+    """A next step for a frequent mistake, or ``""``."""
     if text.startswith("'"):
         return "leave out the quotes around it: there is no shell."
     if text.startswith(_WRONG_QUOTES, position):

@@ -9,19 +9,14 @@ from jobs_sandbox.commands.lines import first_word
 from jobs_sandbox.core import blocks
 from jobs_sandbox.core.blocks import Block
 from jobs_sandbox.core.errors import UsageError
+from jobs_sandbox.core.jobs import OPERATIONS
 from jobs_sandbox.core.text import nearest, short
 
-_OPERATIONS = {
-    "get": "GetPendingJobExecutions",
-    "start-next": "StartNextPendingJobExecution",
-    "describe": "DescribeJobExecution",
-    "update": "UpdateJobExecution",
-}
 _HIGHEST_REASON = 255
 FACTS = {
     "connects": "CONNECT packets, also refused ones",
     "subscribes": "topic filters that were granted",
-    **_OPERATIONS,
+    **OPERATIONS,
     "requests": "all four requests",
     "reports": "updates to SUCCEEDED, FAILED or REJECTED",
     "rejected": "responses that reject a request",
@@ -68,7 +63,7 @@ _SECONDS = Parameter("<seconds>", check_seconds, "")
 _DURATION = Parameter("[seconds]", check_seconds, "", required=False)
 _TIMES = Parameter("[times]", _times, "", required=False)
 _REASON = Parameter("[reason]", _reason, "", required=False)
-_OPERATION = _word("<operation>", *_OPERATIONS)
+_OPERATION = _word("<operation>", *OPERATIONS)
 _CODE = _word(
     "<code>",
     "RequestThrottled",

@@ -7,6 +7,14 @@ TERMINAL = ("SUCCEEDED", "FAILED", "TIMED_OUT", "REJECTED", "REMOVED", "CANCELED
 STATUSES = (*PENDING, *TERMINAL)
 """Every status of a job execution (JobExecution in the AWS IoT API reference)."""
 
+OPERATIONS = {
+    "get": "GetPendingJobExecutions",
+    "start-next": "StartNextPendingJobExecution",
+    "describe": "DescribeJobExecution",
+    "update": "UpdateJobExecution",
+}
+"""The requests of a device, by the short names that faults and facts have for them."""
+
 LIST_LIMIT = 10
 """A list of so many pending executions may be incomplete.
 

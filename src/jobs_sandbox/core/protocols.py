@@ -157,7 +157,7 @@ class Listener(Protocol):
     """Receives what the data plane sees, on the event loop; no method blocks or raises."""
 
     def event(self, block: Block) -> None:
-        """An event of a stream, or a message that matches no request, with a note."""
+        """An event of a stream."""
 
     def caught_up(self, pending: Block) -> None:
         """After a reconnect without the old session: the GetPendingJobExecutionsResponse."""

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise, takewhile
 from typing import Any
 
+from jobs_sandbox.core.jobs import OPERATIONS
 from jobs_sandbox.core.protocols import End, Switch
 from jobs_sandbox.core.settings import is_new_client_id
 
-_OPERATIONS = ("get", "start-next", "describe", "update")
 _ASKING = ("get", "start-next", "describe")
 # What the entries of the log have in common that a fact counts; other facts are operations.
 _FACTS = {
@@ -172,7 +172,7 @@ class Activity:
             "pausesBetweenConnects": self.pauses("connects")[-_SHOWN:],
             "refused": self.refusals[-_SHOWN:],
             "rejected": dict(rejected),
-            "requests": {operation: self.count(operation) for operation in _OPERATIONS},
+            "requests": {operation: self.count(operation) for operation in OPERATIONS},
             "subscriptions": sorted(filters),
         }
         if self._wildcards:

@@ -13,17 +13,17 @@ from typing import Any
 from ministack.core import x509_utils
 from ministack.services import iot
 
+from jobs_sandbox.core.jobs import OPERATIONS
 from jobs_sandbox.local import ACCOUNT, REGION
 from jobs_sandbox.local.child import activity
 from jobs_sandbox.local.child.corrections import reject, requester, run
 
-_OPERATIONS = ("get", "start-next", "describe", "update")
 _DETAILS: dict[str, tuple[str, ...]] = {
     "refuse": ("close", "hold", "busy"),
     "silence": ("",),
-    "lose": _OPERATIONS,
-    "delay": _OPERATIONS,
-    "reject": _OPERATIONS,
+    "lose": tuple(OPERATIONS),
+    "delay": tuple(OPERATIONS),
+    "reject": tuple(OPERATIONS),
     "events": ("twice", "never", "late", "early"),
     "withhold": ("PUBACK", "SUBACK", "PINGRESP"),
     "disconnect": ("",),
