@@ -114,7 +114,7 @@ LONGEST_LINE = 65536
 HANDLER_ENVIRONMENT = ("PATH", "HOME", "USER", "LANG", "LC_ALL", "TZ", "TMPDIR")
 
 # With these codes AWS IoT rejects a request about an execution that has ended.
-# https://docs.aws.amazon.com/iot/latest/developerguide/jobs-mqtt-api.html
+# https://docs.aws.amazon.com/iot/latest/developerguide/jobs-api.html
 ENDED = ("InvalidStateTransition", "TerminalStateReached")
 
 # ResourceNotFound means that the execution was deleted. But AWS IoT may also fail, for a moment, to

@@ -80,7 +80,7 @@ class Rejected(SandboxError):
     Attributes:
         body: the service's error response, with ``code``, ``message`` and sometimes
             ``executionState``; None if it cannot be parsed
-            (https://docs.aws.amazon.com/iot/latest/developerguide/jobs-mqtt-api.html).
+            (https://docs.aws.amazon.com/iot/latest/developerguide/jobs-api.html).
         payload: its bytes.
 
     """
